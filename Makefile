@@ -1,0 +1,68 @@
+# Everything is set up on the way; no target needs another one to be run first.
+#   make serve    the service on http://127.0.0.1:8000 (HOST=, PORT=, WEB_CONCURRENCY=)
+#   make test     every check there is
+#   make PYTHON=python3.13 …    with another interpreter, 3.11 to 3.14
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+export HOST PORT
+
+# Relative on purpose: the path of the checkout may contain a space.
+python := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check lint types openapi openapi-check bench lock clean setup setup-dev
+
+help:
+	@echo 'make serve          set up and serve on $(HOST):$(PORT)'
+	@echo 'make test           set up and run every check: lint, types, check, openapi-check, pytest'
+	@echo 'make check          load and verify the rules and their worked examples'
+	@echo 'make lint           ruff: rules and formatting'
+	@echo 'make types          mypy'
+	@echo 'make openapi        write openapi.yaml anew'
+	@echo 'make openapi-check  say whether openapi.yaml is what the code describes'
+	@echo 'make bench          measure against an empty endpoint'
+	@echo 'make lock           choose the newest allowed versions and write the lock files'
+	@echo 'make clean          remove all that was built'
+
+setup:
+	@tools/setup.sh "$(PYTHON)" runtime
+
+setup-dev:
+	@tools/setup.sh "$(PYTHON)" dev
+
+serve: setup
+	@exec $(python) -m gunicorn --config deploy/gunicorn.conf.py
+
+test: lint types check openapi-check
+	$(python) -m pytest $(PYTEST_ARGS)
+
+lint: setup-dev
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+
+types: setup-dev
+	$(python) -m mypy
+
+check: setup-dev
+	$(python) -m service check
+
+openapi: setup-dev
+	$(python) -m service openapi
+
+openapi-check: setup-dev
+	$(python) -m service openapi --check
+
+bench: setup-dev
+	$(python) -m tools.bench
+
+lock: setup-dev
+	tools/lock.sh $(python)
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build cofactor.egg-info
+	find service tests deploy tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,69 @@
+"""How the service is served. Nothing here changes what is advised.
+
+Settings that depend on the machine come from the environment: HOST, PORT, WEB_CONCURRENCY,
+FORWARDED_ALLOW_IPS and LOG_LEVEL. Everything else is fixed, with its reason.
+"""
+
+import os
+from pathlib import Path
+
+# The start command is then the same everywhere: gunicorn -c deploy/gunicorn.conf.py
+wsgi_app = "service.app:create_app()"
+# The rules are read from the checkout, so the working directory must not depend on the caller.
+chdir = str(Path(__file__).resolve().parent.parent)
+
+# Loopback unless told otherwise: the service has no TLS of its own and belongs behind a proxy.
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+# Clients queue here while all workers are busy or being replaced; past it they are refused.
+backlog = 2048
+# Two processes sharing one port through the kernel lose queued requests at every hand-over.
+reuse_port = False
+
+# An evaluation is CPU work, so a worker per core; two keep one serving while the other is replaced.
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+# gthread, with two of its waits bounded; deploy/worker.py says which. The sync worker loses queued
+# requests when it stops and keeps no connection open; gevent has a long tail under CPU work.
+worker_class = "deploy.worker.BoundedThreadWorker"
+# Threads do not make evaluations faster: they keep a slow sender from stopping the worker.
+threads = 4
+# Open connections per worker, idle ones included; well under the usual limit of 1,024 descriptors.
+worker_connections = 900
+
+# The rules are read, compiled and self-tested once, before any worker exists: a bad rule set stops
+# the start, and the workers share the memory. The engine was tested forked after its build.
+preload_app = True
+# Memory stays level over millions of evaluations; recycling workers would only cost time.
+max_requests = 0
+
+# Longer than the idle time of the proxies in front (nginx.conf: 60 s), so that the proxy ends an
+# idle connection first and no request meets one that is being closed here.
+keepalive = 75
+# A worker that has not reported for so long is killed and replaced. A hang inside the C engine
+# holds the interpreter and no signal handler of Python runs: this is the only way out of it.
+timeout = 15
+# For requests in flight when a stop is asked for; under the 30 s an orchestrator usually grants.
+graceful_timeout = 25
+
+# The longest address is a look-up by name or a rule id; the request itself is in the body.
+limit_request_line = 2048
+# Browsers and gateways send about thirty.
+limit_request_fields = 64
+# A bearer token with many claims fits.
+limit_request_field_size = 8190
+
+# Proxies whose word on the scheme is taken; anyone else's X-Forwarded-Proto is ignored.
+forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+# An underscore in a header's name could pass for the hyphen of a header the proxy has set.
+header_map = "drop"
+
+# No request line is written. Addresses carry no patient data by design, but a search term could,
+# and a log is kept longer and read by more people than a request is. The service's own log has
+# the operation, the status and the time taken, and nothing that was sent.
+accesslog = None
+errorlog = "-"
+loglevel = os.environ.get("LOG_LEVEL", "info")
+
+# The heartbeat files: on a busy disk they can be late, and the root file system may be read-only.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+# No second way in to a running server, and no socket file to find room for.
+control_socket_disable = True

@@ -1,0 +1,1 @@
+"""Cofactor: a rules service for magnesium and vitamin D, for clinicians."""

@@ -1,0 +1,64 @@
+"""One JSON line for each request: method, route, status, time taken. Never what was sent."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from time import perf_counter
+
+import orjson
+from flask import Flask, Response, request
+
+_EXTRAS = ("method", "route", "status", "duration_ms", "error", "where")
+_STARTED = "service.started"
+
+log = logging.getLogger("service.requests")
+
+
+class JsonLine(logging.Formatter):
+    """A record as one line of JSON, with the few extras that are known to be harmless."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line |= {key: vars(record)[key] for key in _EXTRAS if key in vars(record)}
+        return orjson.dumps(line).decode()
+
+
+def configure(level: str) -> None:
+    """Send what the service logs to standard error, once however often it is called."""
+    logger = logging.getLogger("service")
+    logger.setLevel(level.upper())
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonLine())
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def install(app: Flask) -> None:
+    """Log every request that `app` answers."""
+
+    @app.before_request
+    def start() -> None:
+        request.environ[_STARTED] = perf_counter()
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        took = perf_counter() - request.environ.get(_STARTED, perf_counter())
+        log.info(
+            "request",
+            extra={
+                "method": request.method,
+                # The template, not the path: a path can hold anything.
+                "route": request.url_rule.rule if request.url_rule else None,
+                "status": response.status_code,
+                "duration_ms": round(took * 1000, 2),
+            },
+        )
+        return response

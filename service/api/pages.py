@@ -1,0 +1,295 @@
+"""What the knowledge resources say: knowledge, rules, forms, vocabulary. They follow the rule files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from marshmallow import INCLUDE, Schema, fields
+
+from service.api.answers import COST_TIERS, Evidence, KnowledgeMark
+from service.api.shapes import RULE_ID, boolean, by_key, integer, many, number, one, string, strings, word
+from service.api.strict import StrictSchema
+from service.clinical.outcome import SEVERITIES
+from service.knowledge.rule import ROW_KINDS, RULE_KINDS
+from service.knowledge.vocabulary import CERTAINTIES
+
+
+class AsWritten(Schema):
+    """As the rule file has it; `rules/README.md` explains the keys."""
+
+    class Meta:
+        """Its keys are those of the files."""
+
+        unknown = INCLUDE
+
+
+class SourceAttribute(StrictSchema):
+    """One attribute of a decision support intervention, 45 CFR 170.315(b)(11)(iv)(A)."""
+
+    name = string(pattern="^[a-z_]+$")
+    text = string()
+
+
+class Counts(StrictSchema):
+    """How much there is."""
+
+    rules = integer()
+    rules_by_kind = by_key(fields.Integer(), "Kinds that occur.")
+    worked_cases = integer()
+    labs = integer()
+    conditions = integer()
+    forms = integer()
+    drugs = integer()
+    sources = integer()
+
+
+class Knowledge(KnowledgeMark):
+    """What the knowledge base says about itself."""
+
+    title = string()
+    last_reviewed = string(format="date")
+    next_review = string(format="date")
+    licence = string()
+    counts = one(Counts)
+    inactive_rules = strings("Ids of drafts and of retired rules; they are never evaluated.")
+    source_attributes = many(SourceAttribute)
+
+
+class RuleSummary(StrictSchema):
+    """A rule in short."""
+
+    id = string(pattern=RULE_ID)
+    version = integer()
+    kind = word((*RULE_KINDS, *ROW_KINDS))
+    title = string()
+    severity = string("null: the rule gives no caution.", null=True, enum=[*SEVERITIES, None])
+    certainty = word(CERTAINTIES)
+    file = string()
+
+
+class RuleList(StrictSchema):
+    """All active rules."""
+
+    knowledge = one(KnowledgeMark)
+    rules = many(RuleSummary)
+
+
+class WorkedCase(StrictSchema):
+    """A patient, and how the rule must end."""
+
+    name = string()
+    expect = word(("fires", "silent", "not_evaluated"))
+    request = one(AsWritten)
+    missing = strings("Criteria that are then unknown.")
+
+
+class RuleEvidence(Evidence):
+    """A source, and what it says for this rule."""
+
+    says = string("In our words.")
+
+
+class Rule(RuleSummary):
+    """A rule in full."""
+
+    knowledge = one(KnowledgeMark)
+    source = one(AsWritten)
+    inputs = strings("What it looks at.")
+    evidence = many(RuleEvidence)
+    limitations = strings()
+    cases = many(WorkedCase)
+
+
+class Word(StrictSchema):
+    """An entry of the vocabulary."""
+
+    key = string()
+    display = string()
+    note = string(always=False)
+
+
+class Sourced(StrictSchema):
+    """A sentence with its sources."""
+
+    key = string()
+    text = string()
+    sources = strings()
+
+
+class Form(Word):
+    """A form of magnesium."""
+
+    aliases = strings()
+    formula = string()
+    elemental_percent = number()
+    variants = by_key(fields.Raw(), "Elemental content of other hydrates and the like.")
+    tolerability = string()
+    absorption = string()
+    certainty = word(CERTAINTIES)
+    use = string()
+    cost_tier = word(COST_TIERS)
+    laxative = boolean("Loosens stools at usual doses.")
+    acid_neutralising = boolean()
+    trial_doses = strings()
+    limitations = strings()
+    rxnorm = string(null=True)
+    sources = strings()
+
+
+class FormList(StrictSchema):
+    """All forms."""
+
+    knowledge = one(KnowledgeMark)
+    forms = many(Form)
+
+
+class LabUnit(StrictSchema):
+    """A unit that a result may be sent in."""
+
+    factor = number("value x factor = value in the lab's own unit.")
+    possible = many(fields.Float(), "A value outside is an error.")
+    plausible = many(fields.Float(), "A value outside is answered with a caution.")
+    printed_as = string("The unit whose printed thresholds apply.", always=False)
+
+
+class SwapHint(StrictSchema):
+    """A range in which a value looks like another unit's."""
+
+    unit = string()
+    low = number()
+    high = number()
+    ask = string()
+
+
+class LabSources(StrictSchema):
+    """Where factors and ranges come from."""
+
+    factors = strings(always=False)
+    ranges = strings(always=False)
+
+
+class Lab(Word):
+    """An analyte."""
+
+    loinc = string(null=True)
+    also_loinc = strings()
+    input = boolean("false: can be asked for, not sent.")
+    unit = string(always=False)
+    units = by_key(fields.Nested(LabUnit), "By UCUM code.")
+    swap_hint = many(SwapHint)
+    answered_by = strings("Other labs that answer a question for this one.")
+    sources = one(LabSources)
+
+
+class Vital(Word):
+    """A vital sign."""
+
+    unit = string()
+    possible = many(fields.Float())
+    plausible = many(fields.Float())
+    loinc = string(null=True, always=False)
+    sources = strings()
+
+
+class KnownCondition(Word):
+    """A diagnosis with its codes."""
+
+    snomed = strings("Empty: none was verified, and none is guessed.")
+    icd10cm = strings()
+    code_status = by_key(fields.String(), "How well a code is verified.")
+
+
+class ConditionGroup(Word):
+    """Diagnoses that rules treat alike."""
+
+    any_of = strings()
+
+
+class Goal(Word):
+    """A goal."""
+
+    agents = strings()
+
+
+class Drug(Word):
+    """An ingredient with the names it goes by."""
+
+    rxnorm = string(null=True)
+    names = strings()
+
+
+class DrugClass(Word):
+    """Ingredients that rules treat alike."""
+
+    members = strings()
+    routes = strings("Empty: any.")
+
+
+class Monitored(Word):
+    """Something to keep an eye on."""
+
+    loinc = string(null=True, always=False)
+
+
+class Food(Word):
+    """A food with its magnesium content."""
+
+    portion = string()
+    magnesium_mg = fields.Raw(required=True)
+    oxalate = string(always=False)
+    sources = strings()
+
+
+class Statement(Sourced):
+    """A background statement."""
+
+    certainty = word(CERTAINTIES)
+
+
+class Source(StrictSchema):
+    """An entry of the bibliography."""
+
+    key = string()
+    url = string(null=True)
+    citation = string()
+    kind = word(("study", "guidance", "policy", "label", "compendium"))
+    checked = word(
+        ("abstract_read", "excerpt_read", "text_not_re_read", "not_applicable"),
+        "How much of it was read for these rules.",
+    )
+    doi = string(always=False)
+    pmid = string(always=False)
+    pmcid = string(always=False)
+    design = string(always=False)
+    funding = string(always=False)
+    risk_of_bias = string(always=False)
+    grade = fields.Dict(keys=fields.String(), values=fields.String())
+    statement = string(always=False)
+
+
+class Vocabulary(StrictSchema):
+    """Every key that a request, an answer or a rule may use."""
+
+    knowledge = one(KnowledgeMark)
+    goals = many(Goal)
+    labs = many(Lab)
+    vitals = many(Vital)
+    symptoms = many(Word)
+    conditions = many(KnownCondition)
+    condition_groups = many(ConditionGroup)
+    drug_classes = many(DrugClass)
+    drugs = many(Drug)
+    monitoring = many(Monitored)
+    foods = many(Food)
+    caveats = many(Sourced)
+    statements = many(Statement)
+    sources = many(Source)
+
+
+SCHEMAS: Mapping[str, type[Schema]] = {
+    "Knowledge": Knowledge,
+    "RuleList": RuleList,
+    "Rule": Rule,
+    "FormList": FormList,
+    "Vocabulary": Vocabulary,
+}

@@ -1,0 +1,86 @@
+"""What every operation shares of HTTP: media types, bodies, conditional answers, headers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from flask import Flask, Response, request
+
+from service.api.problems import LARGEST_BODY, Problem
+
+JSON = "application/json"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Resource:
+    """Something that does not change while the service runs."""
+
+    def __init__(self, body: bytes, content_type: str = JSON, headers: Mapping[str, str] | None = None) -> None:
+        self.body = body
+        self.content_type = content_type
+        self.headers = {"Cache-Control": "no-cache", **(headers or {})}
+        self.etag = hashlib.sha256(body).hexdigest()[:32]
+
+    def response(self) -> Response:
+        """The resource, or 304 for a client that has it already."""
+        response = Response(self.body, content_type=self.content_type, headers=self.headers)
+        response.set_etag(self.etag)
+        response.make_conditional(request.environ)
+        return response
+
+
+def json_body() -> bytes:
+    """The body of a request, which must say that it is plain JSON in UTF-8."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem("unsupported-media-type", headers={"Accept-Encoding": "identity"})
+    charset = request.mimetype_params.get("charset", "utf-8")
+    if request.mimetype != JSON or charset.lower() != "utf-8":
+        raise Problem("unsupported-media-type", headers={"Accept": JSON})
+    body = request.get_data(cache=False)
+    # Of a body that does not say its length only the first part is read: more must not go unseen.
+    if request.content_length is None and len(body) == LARGEST_BODY and request.environ["wsgi.input"].read(1):
+        raise Problem("content-too-large")
+    return body
+
+
+def accepts(accept: str, media_type: str) -> bool:
+    """Whether an Accept header lets an answer of this type through (RFC 9110, 12.5.1)."""
+    kind = media_type.partition("/")[0]
+    ranges = {media_type: 3, f"{kind}/*": 2, "*/*": 1}
+    best = (0, False)
+    for item in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        if name in ranges:
+            refused = any(p.startswith("q=") and not p[2:].strip("0.") for p in parameters)
+            best = max(best, (ranges[name], not refused))
+    return best[1]
+
+
+def install(app: Flask, produces: Mapping[str, str]) -> None:
+    """Hold requests to what the operations take and give; `produces` is by endpoint."""
+
+    @app.before_request
+    def negotiate() -> None:
+        media_type = produces.get(request.endpoint or "")
+        if media_type is None or request.method == "OPTIONS":
+            return
+        accept = request.headers.get("Accept")
+        if accept and accept != "*/*" and not accepts(accept, media_type):
+            raise Problem("not-acceptable", f"The answer is {media_type}.")
+        if request.query_string and request.path.startswith("/v1/"):
+            raise Problem("bad-request", "This operation has no query parameters.")
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        if request.method == "OPTIONS" and response.status_code == 200:
+            response.status_code = 204
+            response.headers.pop("Content-Type", None)
+            response.headers["Allow"] = ", ".join(sorted(response.allow))
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response

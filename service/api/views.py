@@ -1,0 +1,150 @@
+"""The operations: parse, check, assess, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+import orjson
+from flask import Flask, Response
+
+from service.api import problems
+from service.api.decode import decode
+from service.api.problems import KINDS, Problem
+from service.api.schemas import RequestReader
+from service.api.transport import JSON, Resource, json_body
+from service.assessment import Assessor, IncompleteEvaluation
+from service.knowledge import Rulebook
+from service.knowledge.describe import (
+    describe_forms,
+    describe_knowledge,
+    describe_rule,
+    describe_rules,
+    describe_vocabulary,
+)
+
+
+class Views:
+    """One method for each operation; what never changes is made ready once."""
+
+    def __init__(self, rulebook: Rulebook, assessor: Assessor, contract: bytes, clock: Callable[[], date]) -> None:
+        self.assessor = assessor
+        self.reader = RequestReader(rulebook.vocabulary)
+        self.clock = clock
+        self.contract_file = Resource(contract)
+        mark = {"knowledge": {"version": rulebook.version, "digest": rulebook.digest, "sign_off": rulebook.sign_off}}
+        self.knowledge_page = _resource(describe_knowledge(rulebook))
+        self.forms_page = _resource({**mark, "forms": describe_forms(rulebook)})
+        self.vocabulary_page = _resource({**mark, **describe_vocabulary(rulebook)})
+        self.rules_page = _resource({**mark, "rules": describe_rules(rulebook)})
+        self.rule_pages = {key: _resource({**mark, **describe_rule(rulebook, key)}) for key in rulebook.rules}
+        self.problem_pages = {slug: _resource(_about(slug)) for slug in KINDS}
+
+    def create_evaluation(self) -> Response:
+        """POST /v1/evaluations."""
+        request = self.reader.read(decode(json_body()), self.clock())
+        answer = orjson.dumps(self.assessor.evaluate(request))
+        return Response(answer, content_type=JSON, headers={"Cache-Control": "no-store"})
+
+    def get_knowledge(self) -> Response:
+        """GET /v1/knowledge."""
+        return self.knowledge_page.response()
+
+    def list_rules(self) -> Response:
+        """GET /v1/rules."""
+        return self.rules_page.response()
+
+    def get_rule(self, rule_id: str) -> Response:
+        """GET /v1/rules/{id}."""
+        return _found(self.rule_pages, rule_id)
+
+    def list_forms(self) -> Response:
+        """GET /v1/forms."""
+        return self.forms_page.response()
+
+    def get_vocabulary(self) -> Response:
+        """GET /v1/vocabulary."""
+        return self.vocabulary_page.response()
+
+    def get_problem(self, slug: str) -> Response:
+        """GET /problems/{slug}."""
+        return _found(self.problem_pages, slug)
+
+    def get_contract(self) -> Response:
+        """GET /openapi.json."""
+        return self.contract_file.response()
+
+    def livez(self) -> Response:
+        """GET /livez."""
+        return _state("alive")
+
+    def readyz(self) -> Response:
+        """GET /readyz."""
+        try:
+            self.assessor.self_test()
+        except Exception as error:
+            raise Problem("not-ready") from error
+        return _state("ready")
+
+
+PATHS: Mapping[str, tuple[str, str]] = {
+    "create_evaluation": ("POST", "/v1/evaluations"),
+    "get_knowledge": ("GET", "/v1/knowledge"),
+    "list_rules": ("GET", "/v1/rules"),
+    "get_rule": ("GET", "/v1/rules/<rule_id>"),
+    "list_forms": ("GET", "/v1/forms"),
+    "get_vocabulary": ("GET", "/v1/vocabulary"),
+    "get_problem": ("GET", "/problems/<slug>"),
+    "get_contract": ("GET", "/openapi.json"),
+    "livez": ("GET", "/livez"),
+    "readyz": ("GET", "/readyz"),
+}
+"""Every operation with its method and path; the contract describes the same ones."""
+
+PRODUCES: Mapping[str, str] = {
+    # A probe is answered whatever it accepts.
+    name: JSON
+    for name in PATHS
+    if name not in ("livez", "readyz")
+}
+
+
+def install(
+    app: Flask,
+    rulebook: Rulebook,
+    assessor: Assessor,
+    contract: bytes,
+    clock: Callable[[], date],
+) -> None:
+    """Add the operations to `app`."""
+    views = Views(rulebook, assessor, contract, clock)
+    for name, (method, path) in PATHS.items():
+        app.add_url_rule(path, name, getattr(views, name), methods=[method])
+    app.register_error_handler(IncompleteEvaluation, lambda error: problems.handle_unexpected(error, "no-safe-answer"))
+
+
+def _resource(data: Any) -> Resource:
+    return Resource(orjson.dumps(data))
+
+
+def _found(pages: Mapping[str, Resource], key: str) -> Response:
+    page = pages.get(key)
+    if page is None:
+        raise Problem("not-found")
+    return page.response()
+
+
+def _about(slug: str) -> dict[str, Any]:
+    kind = KINDS[slug]
+    return {
+        "type": f"/problems/{slug}",
+        "title": kind.title,
+        "status": int(kind.status),
+        "meaning": kind.meaning,
+    }
+
+
+def _state(status: str) -> Response:
+    body = orjson.dumps({"status": status})
+    return Response(body, content_type=JSON, headers={"Cache-Control": "no-store"})

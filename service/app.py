@@ -1,0 +1,38 @@
+"""create_app(): the only place where the parts are wired together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+from flask import Flask
+
+from service.api import contract, docs, logs, problems, transport, views
+from service.assessment import Assessor
+from service.knowledge import load_rulebook
+from service.settings import Settings, from_environment
+
+
+def today() -> date:
+    """The day in UTC; the only look at the clock that can reach an answer."""
+    return datetime.now(UTC).date()
+
+
+def create_app(settings: Settings | None = None, clock: Callable[[], date] = today) -> Flask:
+    """The service, ready to answer. A bad rule, or a self-test that fails, stops it here."""
+    settings = settings or from_environment()
+    logs.configure(settings.log_level)
+    rulebook = load_rulebook(settings.rules)
+    assessor = Assessor(rulebook)
+    assessor.self_test()
+
+    app = Flask("service", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = problems.LARGEST_BODY
+    # A path has one spelling; no redirect, whose body would be HTML.
+    app.url_map.merge_slashes = False
+    problems.install(app)
+    logs.install(app)
+    views.install(app, rulebook, assessor, contract.published(settings.contract), clock)
+    docs.install(app)
+    transport.install(app, {**views.PRODUCES, **docs.PRODUCES})
+    return app

@@ -1,0 +1,128 @@
+"""Values calculated from others: estimated GFR and albumin-adjusted calcium. Coefficients come from the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from service.knowledge.vocabulary import Vocabulary
+
+Labs = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Calculated:
+    """A calculated value with the equation it comes from and the labs it used."""
+
+    equation: str
+    value: float
+    used: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Egfr:
+    """Estimated GFR in mL/min/1.73 m2. The lower of the reported and the calculated value decides."""
+
+    value: float
+    reported: Decimal | None
+    calculated: tuple[Calculated, ...]
+    disagreement_percent: float
+
+    @property
+    def deciding(self) -> Calculated | None:
+        """The calculated value that decides, or None when the reported one does."""
+        lowest = min(self.calculated, key=lambda one: one.value, default=None)
+        if lowest is None or (self.reported is not None and float(self.reported) <= lowest.value):
+            return None
+        return lowest
+
+
+def estimate_gfr(vocabulary: Vocabulary, request: Mapping[str, Any]) -> Egfr | None:
+    """Reported eGFR and, where creatinine or cystatin C allow it, the calculated one; None when neither is there."""
+    labs: Labs = request.get("labs", {})
+    reported: Decimal | None = labs["egfr"]["value"] if "egfr" in labs else None
+    calculated = _calculate(vocabulary, request, labs)
+    values = [float(one) for one in ([reported] if reported is not None else [])] + [one.value for one in calculated]
+    if not values:
+        return None
+    lowest, highest = min(values), max(values)
+    apart = 100 * (highest - lowest) / highest if reported is not None and highest > 0 else 0.0
+    return Egfr(lowest, reported, calculated, round(apart, 6))
+
+
+def _calculate(vocabulary: Vocabulary, request: Mapping[str, Any], labs: Labs) -> tuple[Calculated, ...]:
+    rules = vocabulary.derived["egfr"]
+    patient = request.get("patient", {})
+    age = patient.get("age_years")
+    if age is None or age < rules["minimum_age_years"] or not _valid(rules["not_valid_in"], request):
+        return ()
+    sex = patient.get("sex", "unknown")
+    for equation in rules["equations"]:
+        keys = tuple(term["lab"] for term in equation["terms"])
+        if all(key in labs for key in keys):
+            # Where sex is not known the lower of the two readings is the safe one.
+            sexes = [sex] if sex in ("female", "male") else ["female", "male"]
+            value = min(_equation(vocabulary, equation, labs, one, age) for one in sexes)
+            return (Calculated(equation["display"], value, keys),)
+    return ()
+
+
+def _valid(not_valid_in: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    conditions = {one.get("key") for one in request.get("conditions", ())}
+    pregnancy = request.get("patient", {}).get("pregnancy")
+    return pregnancy not in not_valid_in["pregnancy"] and not conditions & set(not_valid_in["conditions"])
+
+
+def _equation(vocabulary: Vocabulary, equation: Mapping[str, Any], labs: Labs, sex: str, age: int) -> float:
+    """Constant x product of (value/scale)^exponent x base^age, as all CKD-EPI equations are written."""
+    result = float(equation["constant"]) * float(equation["age_base"]) ** age
+    if sex == "female":
+        result *= float(equation["female_factor"])
+    for term in equation["terms"]:
+        ratio = float(in_unit(vocabulary, term["lab"], labs[term["lab"]], term["unit"]) / term["scale"][sex])
+        result *= min(ratio, 1.0) ** float(term["below"][sex]) * max(ratio, 1.0) ** float(term["above"][sex])
+    return round(result, 6)
+
+
+def in_unit(vocabulary: Vocabulary, key: str, result: Mapping[str, Any], unit: str) -> Decimal:
+    """A lab result in another of the lab's units."""
+    value = Decimal(result["value"])
+    if result["unit"] == unit:
+        return value
+    units = vocabulary.labs[key].units
+    return value * units[result["unit"]].factor / units[unit].factor
+
+
+@dataclass(frozen=True)
+class AdjustedCalcium:
+    """Calcium adjusted for albumin, in the unit in which calcium was reported."""
+
+    value: Decimal
+    unit: str
+    used: tuple[str, ...]
+    collected_on: Any
+
+    @property
+    def from_albumin(self) -> bool:
+        """Whether albumin was known and used."""
+        return "albumin" in self.used
+
+
+def adjust_calcium(vocabulary: Vocabulary, labs: Labs) -> AdjustedCalcium | None:
+    """The laboratory's own adjusted value where sent; else total calcium adjusted for albumin; else the total as it is."""
+    own = labs.get("calcium_adjusted")
+    if own is not None:
+        return AdjustedCalcium(Decimal(own["value"]), own["unit"], ("calcium_adjusted",), own.get("collected_on"))
+    total = labs.get("calcium_total")
+    if total is None:
+        return None
+    value, unit, day = Decimal(total["value"]), total["unit"], total.get("collected_on")
+    albumin = labs.get("albumin")
+    if albumin is None:
+        return AdjustedCalcium(value, unit, ("calcium_total",), day)
+    formula = next(one for one in vocabulary.derived["calcium_adjusted"]["formulae"] if one["calcium_unit"] == unit)
+    measured = in_unit(vocabulary, "albumin", albumin, formula["albumin_unit"])
+    adjusted = value + formula["slope"] * (formula["reference"] - measured)
+    return AdjustedCalcium(adjusted, unit, ("calcium_total", "albumin"), day)

@@ -1,0 +1,208 @@
+"""Why a rule ended as it did: the inputs that made it fire, and those it would need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from service.assessment.picture import Picture
+from service.evaluator import build_explainers
+from service.knowledge.inputs import Input
+from service.knowledge.rule import Rule
+from service.knowledge.rulebook import Rulebook
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A place in the request and what was said there."""
+
+    pointer: str
+    display: str
+
+
+class Tracer:
+    """Explains outcomes of the rules of one rulebook."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self._rulebook = rulebook
+        self._members = {name: one.members for name, one in rulebook.inputs.items()}
+        self._explainers = build_explainers(list(rulebook.rules.values()), list(rulebook.inputs))
+
+    def triggers(self, rule: Rule, picture: Picture) -> list[Trigger]:
+        """What in the request made the rule fire, in the order of the request's keys."""
+        found: dict[str, str] = {}
+        for name in dict.fromkeys(self._explainers[rule.id].holding(picture.low, picture.high)):
+            for one in self._members[name]:
+                for trigger in self.places(one, picture):
+                    found.setdefault(trigger.pointer, trigger.display)
+        return [Trigger(pointer, display) for pointer, display in sorted(found.items(), key=_pointer_order)]
+
+    def missing(self, rule: Rule, picture: Picture) -> list[str]:
+        """The places of the request that a value would have to be given at."""
+        names = dict.fromkeys(self._explainers[rule.id].missing(picture.low, picture.high))
+        pointers = {
+            pointer
+            for name in names
+            for one in self._members[name]
+            for pointer in self.missing_places(one, picture)
+        }
+        return sorted(pointers)
+
+    def unknown_criteria(self, rule: Rule, picture: Picture) -> list[str]:
+        """The named criteria of a rule that are unknown."""
+        return self._explainers[rule.id].unknown(picture.low, picture.high)
+
+    # Places in the request.
+
+    def places(self, one: Input, picture: Picture) -> list[Trigger]:
+        """Where the value of an input was said, and how to show it."""
+        request = picture.request
+        match one.kind:
+            case "age_years":
+                return [Trigger("/patient/age_years", f"{request['patient']['age_years']} years")]
+            case "sex":
+                said = request.get("patient", {}).get("sex")
+                return [Trigger("/patient/sex", str(said))] if said == one.key else []
+            case "pregnancy":
+                said = request.get("patient", {}).get("pregnancy")
+                return [Trigger("/patient/pregnancy", str(said))] if said == one.key else []
+            case "bowel_pattern":
+                said = request.get("bowel_pattern")
+                return [Trigger("/bowel_pattern", str(said))] if said == one.key else []
+            case "lab_value" | "lab_reported" | "lab_age" | "lab_measured" | "derived":
+                return [
+                    Trigger(f"/labs/{key}", self.show_lab(key, request["labs"][key]))
+                    for key in self._labs_behind(one.key if one.kind != "derived" else "egfr", picture)
+                ]
+            case "vital":
+                vital = request["vitals"][one.key]
+                display = self._rulebook.vocabulary.vitals[one.key].display
+                return [Trigger(f"/vitals/{one.key}", f"{display} {plain(vital['value'])} {vital['unit']}")]
+            case "condition":
+                display = self._rulebook.vocabulary.conditions[one.key].display
+                return [Trigger(f"/conditions/{index}", display) for index in picture.conditions.get(one.key, ())]
+            case "symptom":
+                display = self._rulebook.vocabulary.symptoms[one.key].display
+                return [
+                    Trigger(f"/symptoms/{index}", display)
+                    for index, symptom in enumerate(request["symptoms"])
+                    if symptom["key"] == one.key
+                ]
+            case "drug" | "drug_days":
+                return [
+                    Trigger(f"/medications/{index}", self._show_medication(index, picture))
+                    for index in picture.group_positions.get(one.key, ())
+                ]
+            case "goal":
+                goals = request["goals"]
+                return [Trigger(f"/goals/{goals.index(one.key)}", one.key)] if one.key in goals else []
+            case "supplement" | "supplement_form" | "supplement_dose" | "supplement_weeks":
+                agent, _, form = one.key.partition("/")
+                taken = request.get("supplements", {}).get(agent)
+                if taken is None or (form and taken.get("form") != form):
+                    return []
+                return [Trigger(f"/supplements/{agent}", self.show_supplement(agent, request))]
+            case "preference":
+                name = one.key.partition("_")[0] if one.key.startswith("region_") else one.key
+                return [Trigger(f"/preferences/{name}", one.key.replace("_", " "))]
+            case "stated":
+                return []
+
+    def missing_places(self, one: Input, picture: Picture) -> list[str]:
+        """Where the value of an unknown input would be said."""
+        match one.kind:
+            case "age_years" | "sex" | "pregnancy":
+                return [f"/patient/{one.kind}"]
+            case "bowel_pattern":
+                return ["/bowel_pattern"]
+            case "lab_value" | "lab_reported" | "lab_age" | "lab_measured":
+                return [f"/labs/{one.key}"]
+            case "derived":
+                return ["/labs/egfr"]
+            case "vital":
+                return [f"/vitals/{one.key}"]
+            case "condition" | "symptom" | "goal":
+                return [f"/{one.kind}s"]
+            case "drug":
+                return ["/medications"]
+            case "drug_days":
+                undated = [
+                    f"/medications/{index}/since"
+                    for index in picture.group_positions.get(one.key, ())
+                    if "since" not in picture.request["medications"][index]
+                ]
+                return undated or ["/medications"]
+            case "supplement" | "supplement_form" | "supplement_dose" | "supplement_weeks":
+                agent = one.key.partition("/")[0]
+                if agent not in picture.request.get("supplements", {}):
+                    return ["/supplements"]
+                names = {"supplement_form": "form", "supplement_weeks": "weeks"}
+                dose = "elemental_mg_per_day" if agent == "magnesium" else "dose_iu_per_day"
+                return [f"/supplements/{agent}/{names.get(one.kind, dose)}"]
+            case "preference" | "stated":
+                return []
+
+    def _labs_behind(self, key: str, picture: Picture) -> list[str]:
+        labs = picture.request.get("labs", {})
+        if key == "egfr" and picture.egfr is not None:
+            behind = ["egfr"] if picture.egfr.reported is not None else []
+            behind += [name for one in picture.egfr.calculated for name in one.used]
+            return behind
+        if key == "calcium_adjusted" and picture.calcium is not None:
+            return list(picture.calcium.used)
+        return [key] if key in labs else []
+
+    # How values are shown.
+
+    def show_lab(self, key: str, result: Mapping[str, Any]) -> str:
+        """``Serum magnesium 0.58 mmol/L on 2026-11-10``."""
+        day = result.get("collected_on")
+        when = f" on {day.isoformat()}" if day is not None else ""
+        return f"{self._rulebook.vocabulary.labs[key].display} {plain(result['value'])} {result['unit']}{when}"
+
+    def show_supplement(self, agent: str, request: Mapping[str, Any]) -> str:
+        """The supplement as reported: dose, form and duration as far as they were said."""
+        said = request["supplements"][agent]
+        vocabulary = self._rulebook.vocabulary
+        if agent == "magnesium":
+            form = said.get("form")
+            name = vocabulary.forms[form].display if form is not None else "Magnesium"
+            dose = f"{plain(said['elemental_mg_per_day'])} mg/day elemental" if "elemental_mg_per_day" in said else ""
+        else:
+            name = f"Vitamin D ({said['form']})" if "form" in said else "Vitamin D"
+            dose = f"{plain(said['dose_iu_per_day'])} IU/day" if "dose_iu_per_day" in said else ""
+        weeks = f"for {said['weeks']} weeks" if "weeks" in said else ""
+        return " ".join(part for part in (name, dose, weeks) if part)
+
+    def _show_medication(self, index: int, picture: Picture) -> str:
+        medication = picture.request["medications"][index]
+        name: str = medication.get("name") or medication["code"].get("display") or medication["code"]["code"]
+        return name
+
+    def ingredients(self, rule: Rule, picture: Picture) -> list[str]:
+        """Display names of the ingredients by which a rule matched, each once.
+
+        Only the classes that the rule names itself count: a definition that it uses speaks of other medicines.
+        """
+        groups = [one.key for wanted in rule.own_inputs for one in wanted.members if one.kind in ("drug", "drug_days")]
+        found: list[str] = []
+        for key in groups:
+            members = self._rulebook.drug_groups[key].members
+            for index in picture.group_positions.get(key, ()):
+                for drug in sorted((picture.medications or ())[index] & members):
+                    found.append(self._rulebook.vocabulary.drugs[drug].display)
+        return list(dict.fromkeys(found))
+
+
+def plain(value: Any) -> Any:
+    """A number as JSON shows it: whole numbers without a point."""
+    if isinstance(value, Decimal | float):
+        number = float(value)
+        return int(number) if number.is_integer() and abs(number) < 10**15 else number
+    return value
+
+
+def _pointer_order(item: tuple[str, str]) -> tuple[Any, ...]:
+    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in item[0].split("/"))

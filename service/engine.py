@@ -1,0 +1,296 @@
+"""The only module that knows durable_rules.
+
+The engine is used in the one regime that was measured to be correct, crash-free and leak-free:
+
+* only the C module is imported, never ``durable.engine``;
+* a rule has one pattern, led by ``kind``, then plain comparisons of one property each; alternatives are
+  separate engine rules; a ruleset (shard) has at most 60 of them;
+* one fact for each shard, asserted singly, then a sentinel fact whose rule has the last priority; the agenda is
+  drained once, the sentinel must come exactly once and last; everything is retracted and nothing may remain;
+* disjunctions inside a conjunction are evaluated first, by rulesets of their own, and asserted as one property each:
+  otherwise the alternatives would multiply;
+* one lock around it all, so that two patients' facts can never meet;
+* after any exception the state and the ruleset are thrown away and built anew; if that fails, or three
+  evaluations in a row failed, the process ends, because its memory can no longer be trusted.
+
+A criterion is compiled twice, for its certain and its possible reading; see ``knowledge/criteria.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import durable_rules_engine
+
+from service.knowledge.criteria import (
+    Conjunction,
+    Criterion,
+    Disjunction,
+    Expression,
+    Reading,
+    Side,
+    Term,
+    alternatives,
+    lower,
+)
+
+SHARD_SIZE = 60
+MOST_ALTERNATIVES = 64
+MOST_TERMS = 25
+MOST_PROPERTIES = 200
+MOST_FAILURES = 3
+SMALLEST_PART = 3
+"""A disjunction with fewer alternatives is not worth a property of its own."""
+
+_SID = "1"
+_PART = "$part"
+_READINGS: tuple[Reading, ...] = ("certain", "possible")
+_OPERATORS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
+_FACT = '{"id":"f0","sid":"1","kind":"patient"'
+_SENTINEL = '{"id":"$z","sid":"1","kind":"$sentinel","v":0.5,"w":"a\\"b"}'
+_SENTINEL_RULE = (
+    '"z":{"all":[{"m":{"$and":[{"kind":"$sentinel"},{"$gt":{"v":0.25}},{"$lt":{"v":0.75}},{"w":"a\\"b"}]}}],'
+    '"pri":65535}'
+)
+_RETRACT = ('{"id":"f0","sid":"1"}', '{"id":"$z","sid":"1"}')
+_RESERVED = ("sid", "id", "kind", "$s", "$forward", "v", "w")
+
+
+class EngineError(Exception):
+    """The evaluation did not run to its end. There is no partial result."""
+
+
+class CompileError(Exception):
+    """The rules do not fit the regime."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Rule numbers that hold for certain, and those that hold or may hold."""
+
+    certain: frozenset[int]
+    possible: frozenset[int]
+
+
+Owner = tuple[int, Reading]
+"""The number of a rule and the reading of it that an engine rule stands for; a part has only a certain reading."""
+
+
+@dataclass
+class _Shard:
+    name: str
+    definition: str
+    properties: tuple[tuple[int, bool, str], ...]
+    """Input number, upper bound or not, and the JSON key with its colon."""
+    owners: Mapping[str, Owner]
+    handle: int | None = None
+
+
+class Engine:
+    """All rules, compiled into shards; safe to share between threads."""
+
+    def __init__(self, criteria: Sequence[Criterion], inputs: Sequence[str]) -> None:
+        parts = _Parts()
+        rules = [
+            ((number, reading), _alternatives(number, parts.factor(lower(criterion, reading))))
+            for number, criterion in enumerate(criteria)
+            for reading in _READINGS
+        ]
+        part_rules = [((number, _READINGS[0]), _alternatives(number, part)) for part, number in parts.numbers.items()]
+        levels = range(max(parts.levels, default=-1) + 1)
+        names = [*inputs, *(_part_name(number) for number in range(len(part_rules)))]
+        numbers = {name: number for number, name in enumerate(names)}
+        _check_properties(len(names))
+        self._parts = [
+            _build_shards(f"parts{level}-", [one for one in part_rules if parts.levels[one[0][0]] == level], numbers)
+            for level in levels
+        ]
+        self._shards = _build_shards("rules", rules, numbers)
+        self._first_part, self._part_count = len(inputs), len(part_rules)
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._warm_up = ["0"] * len(names), ["1"] * len(names)
+        for shard in (*(shard for level in self._parts for shard in level), *self._shards):
+            self._create(shard)
+
+    def evaluate(self, low: Sequence[float], high: Sequence[float]) -> Outcomes:
+        """Run every rule on one patient: the bounds of each input, NaN where it does not exist.
+
+        Raises EngineError when the evaluation did not run to its end.
+        """
+        lows, highs = [_number(value) for value in low], [_number(value) for value in high]
+        found: dict[Reading, set[int]] = {"certain": set(), "possible": set()}
+        with self._lock:
+            lows += ["0"] * self._part_count
+            for level in self._parts:
+                for part, _ in self._run_all(level, lows, highs):
+                    lows[self._first_part + part] = "1"
+            for rule, reading in self._run_all(self._shards, lows, highs):
+                found[reading].add(rule)
+            self._failures = 0
+        return Outcomes(frozenset(found["certain"]), frozenset(found["possible"]))
+
+    def _run_all(self, shards: Sequence[_Shard], lows: list[str], highs: list[str]) -> list[Owner]:
+        return [shard.owners[name] for shard in shards for name in self._run(shard, (lows, highs))]
+
+    def _create(self, shard: _Shard) -> None:
+        shard.handle = durable_rules_engine.create_ruleset(shard.name, shard.definition)
+        # The first evaluation creates the state: only then is delete_state safe, and the engine proven to run.
+        self._drain(shard, self._warm_up)
+
+    def _run(self, shard: _Shard, texts: tuple[list[str], list[str]]) -> list[str]:
+        try:
+            return self._drain(shard, texts)
+        except BaseException as error:
+            self._recover(shard)
+            raise EngineError("the rule engine did not finish") from error
+
+    def _drain(self, shard: _Shard, texts: tuple[list[str], list[str]]) -> list[str]:
+        handle = shard.handle
+        fact = _FACT
+        for number, upper, key in shard.properties:
+            text = texts[upper][number]
+            if text:
+                fact += key + text
+        code, state = durable_rules_engine.assert_fact(handle, fact + "}")
+        if code not in (0, 1):
+            raise EngineError(f"fact refused with {code}")
+        code, state = durable_rules_engine.assert_fact(handle, _SENTINEL)
+        if code != 0:
+            raise EngineError(f"sentinel refused with {code}")
+        fired: list[str] = []
+        started = durable_rules_engine.start_action_for_state(handle, state)
+        message = started[1] if started else None
+        while message:
+            fired.append(message[2 : message.index('"', 2)])
+            message = durable_rules_engine.complete_and_start_action(handle, state)
+        for fact in _RETRACT:
+            durable_rules_engine.retract_fact(handle, fact)
+        if fired.count("z") != 1 or fired[-1] != "z":
+            raise EngineError("the agenda was cut short")
+        if durable_rules_engine.get_facts(handle, _SID) != "[]":
+            raise EngineError("facts were left behind")
+        return fired[:-1]
+
+    def _recover(self, shard: _Shard) -> None:
+        self._failures += 1
+        if self._failures >= MOST_FAILURES:
+            os.abort()
+        try:
+            durable_rules_engine.delete_state(shard.handle, _SID)
+            durable_rules_engine.delete_ruleset(shard.handle)
+            self._create(shard)
+        except BaseException:
+            os.abort()
+
+
+def _number(value: float) -> str:
+    """A JSON number without exponent, which the engine cannot read; empty for NaN: the property does not exist."""
+    if value != value:
+        return ""
+    text = repr(value)
+    if text.endswith(".0"):
+        return text[:-2]
+    return format(Decimal(text), "f") if "e" in text else text
+
+
+class _Parts:
+    """Disjunctions that stand inside conjunctions, each with a number of its own and the level it is evaluated at."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Expression, int] = {}
+        self.levels: list[int] = []
+
+    def factor(self, expression: Expression) -> Expression:
+        """The expression with its inner disjunctions replaced by one comparison each."""
+        match expression:
+            case Term():
+                return expression
+            case Disjunction():
+                return Disjunction(tuple(self.factor(part) for part in expression.parts))
+            case Conjunction():
+                return Conjunction(tuple(self._replace(part) for part in expression.parts))
+
+    def _replace(self, part: Expression) -> Expression:
+        body = self.factor(part)
+        if not isinstance(body, Disjunction) or len(alternatives(body)) < SMALLEST_PART:
+            return body
+        if body not in self.numbers:
+            self.numbers[body] = len(self.levels)
+            self.levels.append(1 + max((self.levels[number] for number in _parts_in(body)), default=-1))
+        return Term(_part_name(self.numbers[body]), "lo", ">=", Decimal(1))
+
+
+def _parts_in(expression: Expression) -> list[int]:
+    if isinstance(expression, Term):
+        return [int(expression.input.removeprefix(_PART))] if expression.input.startswith(_PART) else []
+    return [number for part in expression.parts for number in _parts_in(part)]
+
+
+def _part_name(number: int) -> str:
+    return f"{_PART}{number}"
+
+
+def _alternatives(number: int, expression: Expression) -> list[frozenset[Term]]:
+    found = alternatives(expression)
+    if not 0 < len(found) <= MOST_ALTERNATIVES or any(len(terms) >= MOST_TERMS for terms in found):
+        raise CompileError(f"rule {number} has {len(found)} alternatives, or one of them too many terms")
+    return found
+
+
+def _build_shards(
+    name: str, rules: list[tuple[Owner, list[frozenset[Term]]]], numbers: Mapping[str, int]
+) -> list[_Shard]:
+    flat = [(owner, terms) for owner, found in rules for terms in found]
+    return [
+        _build_shard(f"{name}{start}", flat[start : start + SHARD_SIZE], numbers)
+        for start in range(0, len(flat), SHARD_SIZE)
+    ]
+
+
+def _build_shard(name: str, rules: list[tuple[Owner, frozenset[Term]]], numbers: Mapping[str, int]) -> _Shard:
+    parts = []
+    owners: dict[str, Owner] = {}
+    properties: dict[str, tuple[int, bool, str]] = {}
+    for index, (owner, terms) in enumerate(rules):
+        for term in terms:
+            key = _property(numbers[term.input], term.side)
+            properties[key] = (numbers[term.input], term.side == "hi", f',"{key}":')
+        conditions = ",".join(
+            f'{{"{_OPERATORS[term.operator]}":{{"{_property(numbers[term.input], term.side)}":'
+            f"{_number(float(term.bound))}}}}}"
+            for term in sorted(terms)
+        )
+        separator = "," if conditions else ""
+        parts.append(f'"r{index}":{{"all":[{{"m":{{"$and":[{{"kind":"patient"}}{separator}{conditions}]}}}}],"pri":0}}')
+        owners[f"r{index}"] = owner
+    if len(properties) > MOST_PROPERTIES:
+        raise CompileError(f"a shard has {len(properties)} properties")
+    ordered = tuple(properties[key] for key in sorted(properties))
+    return _Shard(name, "{" + ",".join([*parts, _SENTINEL_RULE]) + "}", ordered, owners)
+
+
+def _property(number: int, side: Side) -> str:
+    """The engine's name of a bound: short, because it copies every fact into every firing."""
+    return f"{side}{number}"
+
+
+def _check_properties(count: int) -> None:
+    """Names that the engine's 32-bit hash cannot tell apart would be one property to it."""
+    sides: tuple[Side, ...] = ("lo", "hi")
+    seen: dict[int, str] = {}
+    for name in (*_RESERVED, *(_property(number, side) for number in range(count) for side in sides)):
+        other = seen.setdefault(_fnv1a(name), name)
+        if other != name:
+            raise CompileError(f"the engine cannot tell {name!r} from {other!r}")
+
+
+def _fnv1a(name: str) -> int:
+    value = 0x811C9DC5
+    for byte in name.encode():
+        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return value

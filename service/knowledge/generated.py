@@ -1,0 +1,233 @@
+"""Rules that the vocabulary implies: implausible values, values that look like another unit, eGFR values that disagree.
+
+Their numbers and words stand in ``vocabulary/labs.yaml``, ``vitals.yaml`` and ``derived.yaml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from service.knowledge.criteria import All, Any_, Atom, Choice, Criterion
+from service.knowledge.inputs import Input
+from service.knowledge.rule import Case, Evidence, Rule
+from service.knowledge.rule_file import EXAMPLE_DAY
+from service.knowledge.vocabulary import Lab, Vital, Vocabulary
+
+
+def generated_rules(vocabulary: Vocabulary) -> Iterator[Rule]:
+    """One rule for each lab and vital with a plausible range, each unit hint, and the eGFR comparison."""
+    for lab in vocabulary.labs.values():
+        if lab.input:
+            yield _lab_range(lab)
+            if lab.swap_hints:
+                yield _unit_hint(lab)
+    for vital in vocabulary.vitals.values():
+        yield _vital_range(vital)
+    if "egfr" in vocabulary.derived:
+        yield _disagreement(vocabulary.derived["egfr"]["disagreement"])
+
+
+def _rule(
+    rule_id: str,
+    title: str,
+    name: str,
+    criterion: Criterion,
+    inputs: Mapping[str, Input],
+    caution: Mapping[str, Any],
+    sources: list[str],
+    limits: tuple[str, ...],
+    file: str,
+    cases: tuple[Case, ...],
+) -> Rule:
+    then = {"caution": {"category": "data_quality", "agent": "magnesium", "monitoring": [], "spacing": None, **caution}}
+    return Rule(
+        id=rule_id,
+        title=title,
+        kind="data_quality",
+        version=1,
+        criterion=criterion,
+        named=((name, criterion),),
+        inputs=inputs,
+        own_inputs=tuple(inputs.values()),
+        severity="minor",
+        then=then,
+        evidence=tuple(Evidence(source, title, "not_graded") for source in sources),
+        certainty="not_graded",
+        limits=limits,
+        file=file,
+        source={"id": rule_id, "title": title, "kind": "data_quality", "status": "active", "then": then},
+        cases=cases,
+    )
+
+
+def _lab_range(lab: Lab) -> Rule:
+    units = lab.printed_units
+    inputs: dict[str, Input] = {}
+    parts: list[Criterion] = []
+    for unit in units:
+        wanted = Input("lab_reported" if len(units) > 1 else "lab_value", lab.key, unit)
+        inputs[wanted.name] = wanted
+        low, high = lab.units[unit].plausible
+        parts.append(
+            Any_((("below", Atom(wanted.name, "<", low, str(low))), ("above", Atom(wanted.name, ">", high, str(high)))))
+        )
+    unit = lab.unit if lab.unit in units else units[0]
+    low, high = lab.units[unit].plausible
+    return _rule(
+        f"range-{lab.key.replace('_', '-')}",
+        f"{lab.display}: outside the usual reporting range",
+        "unusual_value",
+        parts[0] if len(parts) == 1 else Choice(tuple(parts)),
+        inputs,
+        {
+            "code": f"unusual-{lab.key.replace('_', '-')}",
+            "summary": f"{lab.display}: unusual value; check the result and its unit",
+            "detail": f"The reported value ({{lab.{lab.key}}}) lies outside the range expected in practice.",
+            "action": "Check the result, its unit and the sample before acting on it.",
+        },
+        lab.data["sources"].get("ranges", []) or ["SRC-POLICY"],
+        ("The range is an engineering choice that finds typing and unit errors; it is not a reference interval.",),
+        "vocabulary/labs.yaml",
+        (
+            *(
+                _lab_case(f"range-{lab.key.replace('_', '-')}", lab, edge_unit, value, "silent", f"{value} {edge_unit}")
+                for edge_unit in units
+                for value in lab.units[edge_unit].plausible
+            ),
+            _lab_case(f"range-{lab.key.replace('_', '-')}", lab, unit, lab.units[unit].possible[1], "fires", "highest"),
+            Case(
+                f"range-{lab.key.replace('_', '-')}",
+                "not measured",
+                "not_evaluated",
+                {"as_of": EXAMPLE_DAY},
+                ("unusual_value",),
+            ),
+        ),
+    )
+
+
+def _lab_case(rule: str, lab: Lab, unit: str, value: Decimal, expect: str, name: str) -> Case:
+    return Case(rule, name, expect, {"as_of": EXAMPLE_DAY, "labs": {lab.key: {"value": value, "unit": unit}}})
+
+
+def _unit_hint(lab: Lab) -> Rule:
+    rule_id = f"unit-{lab.key.replace('_', '-')}"
+    inputs: dict[str, Input] = {}
+    by_unit: dict[str, list[tuple[str, Criterion]]] = {}
+    cases: list[Case] = []
+    several = len(lab.printed_units) > 1
+    for hint in lab.swap_hints:
+        wanted = Input("lab_reported" if several else "lab_value", lab.key, hint.unit)
+        inputs[wanted.name] = wanted
+        # A hint's range is half-open, like a band.
+        from_, to = Atom(wanted.name, ">=", hint.low, str(hint.low)), Atom(wanted.name, "<", hint.high, str(hint.high))
+        by_unit.setdefault(hint.unit, []).append((f"from {hint.low}", _both(from_, to)))
+        cases.append(_lab_case(rule_id, lab, hint.unit, hint.low, "fires", f"{hint.low} {hint.unit}"))
+        cases.append(_lab_case(rule_id, lab, hint.unit, hint.high, "silent", f"{hint.high} {hint.unit}"))
+    parts = [Any_(tuple(ranges)) for ranges in by_unit.values()]
+    if several:
+        # A unit without a hint cannot look like another one, but the choice must name every unit.
+        for unit in set(lab.printed_units) - set(by_unit):
+            wanted = Input("lab_reported", lab.key, unit)
+            inputs[wanted.name] = wanted
+            parts.append(Any_((("never", Atom(wanted.name, "<", lab.units[unit].possible[0])),)))
+    asks = " ".join(dict.fromkeys(hint.ask for hint in lab.swap_hints))
+    cases.append(Case(rule_id, "not measured", "not_evaluated", {"as_of": EXAMPLE_DAY}, ("looks_like_another_unit",)))
+    return _rule(
+        rule_id,
+        f"{lab.display}: the value looks like another unit's",
+        "looks_like_another_unit",
+        Choice(tuple(parts)) if several else parts[0],
+        inputs,
+        {
+            "code": f"unit-check-{lab.key.replace('_', '-')}",
+            "summary": f"{lab.display}: is the unit right?",
+            "detail": f"The reported value ({{lab.{lab.key}}}) would be ordinary in another unit. {asks}",
+            "action": "Confirm the unit with the laboratory report; the value was used as sent.",
+        },
+        ["SRC-POLICY"],
+        ("A question about the data, not about the patient.",),
+        "vocabulary/labs.yaml",
+        tuple(cases),
+    )
+
+
+def _both(first: Atom, second: Atom) -> Criterion:
+    return All((("from", first), ("to", second)))
+
+
+def _vital_range(vital: Vital) -> Rule:
+    wanted = Input("vital", vital.key, vital.unit)
+    low, high = vital.plausible
+    rule_id = f"range-{vital.key.replace('_', '-')}"
+
+    def case(value: Decimal, expect: str) -> Case:
+        request = {"as_of": EXAMPLE_DAY, "vitals": {vital.key: {"value": value, "unit": vital.unit}}}
+        return Case(rule_id, f"{value} {vital.unit}", expect, request)
+
+    return _rule(
+        rule_id,
+        f"{vital.display}: outside the usual range",
+        "unusual_value",
+        Any_((("below", Atom(wanted.name, "<", low, str(low))), ("above", Atom(wanted.name, ">", high, str(high))))),
+        {wanted.name: wanted},
+        {
+            "code": f"unusual-{vital.key.replace('_', '-')}",
+            "summary": f"{vital.display}: unusual value; check the measurement",
+            "detail": f"The reported value ({{vital.{vital.key}}}) lies outside the range expected in practice.",
+            "action": "Check the measurement and the patient.",
+        },
+        vital.data["sources"] or ["SRC-POLICY"],
+        ("The range is an engineering choice that finds errors; it is not a treatment threshold.",),
+        "vocabulary/vitals.yaml",
+        (
+            case(low, "silent"),
+            case(high, "silent"),
+            case(vital.possible[1], "fires"),
+            Case(rule_id, "not measured", "not_evaluated", {"as_of": EXAMPLE_DAY}, ("unusual_value",)),
+        ),
+    )
+
+
+def _disagreement(data: Mapping[str, Any]) -> Rule:
+    wanted = Input("derived", "egfr_disagreement_percent")
+    percent = Decimal(data["percent"])
+    rule_id = "egfr-values-disagree"
+    person = {"as_of": EXAMPLE_DAY, "patient": {"age_years": 55, "sex": "male"}}
+
+    def case(name: str, reported: str, expect: str) -> Case:
+        unit = "mL/min/{1.73_m2}"
+        labs = {
+            "egfr": {"value": Decimal(reported), "unit": unit},
+            "creatinine": {"value": Decimal("1.2"), "unit": "mg/dL"},
+        }
+        return Case(rule_id, name, expect, {**person, "labs": labs})
+
+    return _rule(
+        rule_id,
+        "Reported eGFR and eGFR calculated from creatinine disagree",
+        "values_disagree",
+        Atom(wanted.name, ">", percent, str(percent)),
+        {wanted.name: wanted},
+        {
+            "code": "egfr-values-disagree",
+            "summary": "Reported eGFR and the eGFR calculated from the creatinine sent disagree",
+            "detail": (
+                f"The two values differ by more than {percent} % of the larger one. Both are shown; "
+                "the lower one decides what is suggested."
+            ),
+            "action": "Check dates, units and equation of both; repeat the measurement if it stays unexplained.",
+            "category": "data_quality",
+        },
+        list(data["sources"]),
+        ("A difference can be real when kidney function is changing.",),
+        "vocabulary/derived.yaml",
+        (
+            case("values agree", "70", "silent"),
+            case("reported far above", "110", "fires"),
+            case("reported far below", "40", "fires"),
+            Case(rule_id, "no value", "not_evaluated", person, ("values_disagree",)),
+        ),
+    )
