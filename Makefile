@@ -1,6 +1,6 @@
 # Everything is set up on the way; no target needs another one to be run first.
 #   make serve    the service on http://127.0.0.1:8000 (HOST=, PORT=, WEB_CONCURRENCY=)
-#   make test     every check there is
+#   make test     every check there is (PYTEST_ARGS='-n auto' uses all processors)
 #   make PYTHON=python3.13 …    with another interpreter, 3.11 to 3.14
 
 PYTHON ?= python3
@@ -58,7 +58,7 @@ openapi-check: setup-dev
 	$(python) -m service openapi --check
 
 bench: setup-dev
-	$(python) -m tools.bench
+	$(python) -m bench $(BENCH_ARGS)
 
 lock: setup-dev
 	tools/lock.sh $(python)

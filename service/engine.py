@@ -9,6 +9,8 @@ The engine is used in the one regime that was measured to be correct, crash-free
   drained once, the sentinel must come exactly once and last; everything is retracted and nothing may remain;
 * disjunctions inside a conjunction are evaluated first, by rulesets of their own, and asserted as one property each:
   otherwise the alternatives would multiply;
+* engine rules that need the same comparison (the same drug, the same condition) stand together in a shard; a shard of
+  which no rule can hold, because each needs a comparison that does not, is not run;
 * one lock around it all, so that two patients' facts can never meet;
 * after any exception the state and the ruleset are thrown away and built anew; if that fails, or three
   evaluations in a row failed, the process ends, because its memory can no longer be trusted.
@@ -20,13 +22,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import itemgetter
 
 import durable_rules_engine
 
 from service.knowledge.criteria import (
+    UNREACHED,
     Conjunction,
     Criterion,
     Disjunction,
@@ -48,6 +53,7 @@ SMALLEST_PART = 3
 
 _SID = "1"
 _PART = "$part"
+_SIDES: tuple[Side, ...] = ("lo", "hi")
 _READINGS: tuple[Reading, ...] = ("certain", "possible")
 _OPERATORS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _FACT = '{"id":"f0","sid":"1","kind":"patient"'
@@ -84,21 +90,28 @@ Owner = tuple[int, Reading]
 class _Shard:
     name: str
     definition: str
-    properties: tuple[tuple[int, bool, str], ...]
-    """Input number, upper bound or not, and the JSON key with its colon."""
+    pick: Callable[[Sequence[str]], Iterable[str]]
+    """Takes this shard's properties out of all fragments of a picture."""
+    properties: int
     owners: Mapping[str, Owner]
+    can_fire: Callable[[Sequence[float], Sequence[float]], bool]
+    """Whether one of the comparisons holds of which every rule here needs one."""
     handle: int | None = None
 
 
 class Engine:
     """All rules, compiled into shards; safe to share between threads."""
 
-    def __init__(self, criteria: Sequence[Criterion], inputs: Sequence[str]) -> None:
+    def __init__(
+        self, criteria: Sequence[Criterion], inputs: Sequence[str], only_certain: Collection[int] = ()
+    ) -> None:
+        """``only_certain`` are the numbers of criteria of which nobody asks whether they are possible."""
         parts = _Parts()
         rules = [
             ((number, reading), _alternatives(number, parts.factor(lower(criterion, reading))))
             for number, criterion in enumerate(criteria)
             for reading in _READINGS
+            if reading == "certain" or number not in only_certain
         ]
         part_rules = [((number, _READINGS[0]), _alternatives(number, part)) for part, number in parts.numbers.items()]
         levels = range(max(parts.levels, default=-1) + 1)
@@ -113,7 +126,8 @@ class Engine:
         self._first_part, self._part_count = len(inputs), len(part_rules)
         self._lock = threading.Lock()
         self._failures = 0
-        self._warm_up = ["0"] * len(names), ["1"] * len(names)
+        self._texts = _Fragments(len(names))
+        self._warm_up = self._texts.of([0.0] * len(names), [1.0] * len(names))
         for shard in (*(shard for level in self._parts for shard in level), *self._shards):
             self._create(shard)
 
@@ -122,41 +136,41 @@ class Engine:
 
         Raises EngineError when the evaluation did not run to its end.
         """
-        lows, highs = [_number(value) for value in low], [_number(value) for value in high]
+        picture = _Picture(low, high, self._part_count, self._texts)
         found: dict[Reading, set[int]] = {"certain": set(), "possible": set()}
         with self._lock:
-            lows += ["0"] * self._part_count
             for level in self._parts:
-                for part, _ in self._run_all(level, lows, highs):
-                    lows[self._first_part + part] = "1"
-            for rule, reading in self._run_all(self._shards, lows, highs):
+                for part, _ in self._run_all(level, picture):
+                    picture.set_part(self._first_part + part)
+            for rule, reading in self._run_all(self._shards, picture):
                 found[reading].add(rule)
             self._failures = 0
         return Outcomes(frozenset(found["certain"]), frozenset(found["possible"]))
 
-    def _run_all(self, shards: Sequence[_Shard], lows: list[str], highs: list[str]) -> list[Owner]:
-        return [shard.owners[name] for shard in shards for name in self._run(shard, (lows, highs))]
+    def _run_all(self, shards: Sequence[_Shard], picture: _Picture) -> list[Owner]:
+        return [
+            shard.owners[name]
+            for shard in shards
+            if shard.can_fire(picture.low, picture.high)
+            for name in self._run(shard, picture.fragments)
+        ]
 
     def _create(self, shard: _Shard) -> None:
         shard.handle = durable_rules_engine.create_ruleset(shard.name, shard.definition)
         # The first evaluation creates the state: only then is delete_state safe, and the engine proven to run.
         self._drain(shard, self._warm_up)
 
-    def _run(self, shard: _Shard, texts: tuple[list[str], list[str]]) -> list[str]:
+    def _run(self, shard: _Shard, fragments: Sequence[str]) -> list[str]:
         try:
-            return self._drain(shard, texts)
+            return self._drain(shard, fragments)
         except BaseException as error:
             self._recover(shard)
             raise EngineError("the rule engine did not finish") from error
 
-    def _drain(self, shard: _Shard, texts: tuple[list[str], list[str]]) -> list[str]:
+    def _drain(self, shard: _Shard, fragments: Sequence[str]) -> list[str]:
         handle = shard.handle
-        fact = _FACT
-        for number, upper, key in shard.properties:
-            text = texts[upper][number]
-            if text:
-                fact += key + text
-        code, state = durable_rules_engine.assert_fact(handle, fact + "}")
+        fact = f"{_FACT}{''.join(shard.pick(fragments))}}}"
+        code, state = durable_rules_engine.assert_fact(handle, fact)
         if code not in (0, 1):
             raise EngineError(f"fact refused with {code}")
         code, state = durable_rules_engine.assert_fact(handle, _SENTINEL)
@@ -188,14 +202,51 @@ class Engine:
             os.abort()
 
 
+def _fragment(name: str, value: float) -> str:
+    """A property with its value; nothing for NaN, because the property does not exist."""
+    return "" if value != value else f',"{name}":{_number(value)}'
+
+
 def _number(value: float) -> str:
-    """A JSON number without exponent, which the engine cannot read; empty for NaN: the property does not exist."""
-    if value != value:
-        return ""
+    """A JSON number without exponent, which the engine cannot read."""
     text = repr(value)
     if text.endswith(".0"):
         return text[:-2]
     return format(Decimal(text), "f") if "e" in text else text
+
+
+class _Fragments:
+    """Bounds as pieces of a JSON object; those of flags and unknown values are made once."""
+
+    def __init__(self, count: int) -> None:
+        common = (0.0, 1.0, float(UNREACHED), float(-UNREACHED))
+        self._ready = [
+            {value: _fragment(_property(number, side), value) for value in common}
+            for number in range(count)
+            for side in _SIDES
+        ]
+
+    def of(self, low: Sequence[float], high: Sequence[float]) -> list[str]:
+        """A piece for each bound, the lower and the upper one of each input in turn."""
+        bounds = [value for pair in zip(low, high, strict=True) for value in pair]
+        return [
+            ready.get(value) or _fragment(_property(place // 2, _SIDES[place % 2]), value)
+            for place, (ready, value) in enumerate(zip(self._ready, bounds, strict=True))
+        ]
+
+
+class _Picture:
+    """The bounds of one patient as numbers and as the engine reads them; parts are added as they are found."""
+
+    def __init__(self, low: Sequence[float], high: Sequence[float], parts: int, texts: _Fragments) -> None:
+        self.low = [*low, *([0.0] * parts)]
+        self.high = [*high, *([0.0] * parts)]
+        self.fragments = texts.of(self.low, self.high)
+
+    def set_part(self, number: int) -> None:
+        """Note that a part holds."""
+        self.low[number] = 1.0
+        self.fragments[2 * number] = _fragment(_property(number, "lo"), 1.0)
 
 
 class _Parts:
@@ -246,20 +297,39 @@ def _build_shards(
     name: str, rules: list[tuple[Owner, list[frozenset[Term]]]], numbers: Mapping[str, int]
 ) -> list[_Shard]:
     flat = [(owner, terms) for owner, found in rules for terms in found]
+    frequency = Counter(term for _, terms in flat for term in terms)
+    guarded = sorted(
+        ((_guard(terms, frequency), owner, terms) for owner, terms in flat),
+        key=lambda one: (one[0].side, one[0], one[1], sorted(one[2])),
+    )
     return [
-        _build_shard(f"{name}{start}", flat[start : start + SHARD_SIZE], numbers)
-        for start in range(0, len(flat), SHARD_SIZE)
+        _build_shard(f"{name}{start}", guarded[start : start + SHARD_SIZE], numbers)
+        for start in range(0, len(guarded), SHARD_SIZE)
     ]
 
 
-def _build_shard(name: str, rules: list[tuple[Owner, frozenset[Term]]], numbers: Mapping[str, int]) -> _Shard:
+def _guard(terms: frozenset[Term], frequency: Counter[Term]) -> Term:
+    """The comparison by which a rule is put into a shard: a flag where it has one, and the rarest."""
+    return min(terms, key=lambda term: (term.operator != ">=" or term.bound != 1, frequency[term], term))
+
+
+def _can_fire(guards: set[Term], numbers: Mapping[str, int]) -> Callable[[Sequence[float], Sequence[float]], bool]:
+    source = " or ".join(
+        f"{term.side}[{numbers[term.input]}]{term.operator}{float(term.bound)!r}" for term in sorted(guards)
+    )
+    function: Callable[[Sequence[float], Sequence[float]], bool] = eval(
+        f"lambda lo, hi: {source}", {"__builtins__": {}}
+    )
+    return function
+
+
+def _build_shard(name: str, rules: list[tuple[Term, Owner, frozenset[Term]]], numbers: Mapping[str, int]) -> _Shard:
     parts = []
     owners: dict[str, Owner] = {}
-    properties: dict[str, tuple[int, bool, str]] = {}
-    for index, (owner, terms) in enumerate(rules):
+    places: set[int] = set()
+    for index, (_, owner, terms) in enumerate(rules):
         for term in terms:
-            key = _property(numbers[term.input], term.side)
-            properties[key] = (numbers[term.input], term.side == "hi", f',"{key}":')
+            places.add(2 * numbers[term.input] + _SIDES.index(term.side))
         conditions = ",".join(
             f'{{"{_OPERATORS[term.operator]}":{{"{_property(numbers[term.input], term.side)}":'
             f"{_number(float(term.bound))}}}}}"
@@ -268,10 +338,16 @@ def _build_shard(name: str, rules: list[tuple[Owner, frozenset[Term]]], numbers:
         separator = "," if conditions else ""
         parts.append(f'"r{index}":{{"all":[{{"m":{{"$and":[{{"kind":"patient"}}{separator}{conditions}]}}}}],"pri":0}}')
         owners[f"r{index}"] = owner
-    if len(properties) > MOST_PROPERTIES:
-        raise CompileError(f"a shard has {len(properties)} properties")
-    ordered = tuple(properties[key] for key in sorted(properties))
-    return _Shard(name, "{" + ",".join([*parts, _SENTINEL_RULE]) + "}", ordered, owners)
+    if len(places) > MOST_PROPERTIES:
+        raise CompileError(f"a shard has {len(places)} properties")
+    return _Shard(
+        name,
+        "{" + ",".join([*parts, _SENTINEL_RULE]) + "}",
+        itemgetter(*sorted(places)),
+        len(places),
+        owners,
+        _can_fire({guard for guard, _, _ in rules}, numbers),
+    )
 
 
 def _property(number: int, side: Side) -> str:
@@ -281,9 +357,8 @@ def _property(number: int, side: Side) -> str:
 
 def _check_properties(count: int) -> None:
     """Names that the engine's 32-bit hash cannot tell apart would be one property to it."""
-    sides: tuple[Side, ...] = ("lo", "hi")
     seen: dict[int, str] = {}
-    for name in (*_RESERVED, *(_property(number, side) for number in range(count) for side in sides)):
+    for name in (*_RESERVED, *(_property(number, side) for number in range(count) for side in _SIDES)):
         other = seen.setdefault(_fnv1a(name), name)
         if other != name:
             raise CompileError(f"the engine cannot tell {name!r} from {other!r}")

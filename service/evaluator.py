@@ -6,7 +6,7 @@ every request and must agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from service.knowledge.criteria import (
     Expression,
     Not,
     NotRuledOut,
+    Reading,
     Term,
     lower,
 )
@@ -32,12 +33,18 @@ Evaluate = Callable[[Bounds, Bounds], Outcomes]
 Names = Callable[[Bounds, Bounds], list[str]]
 
 
-def build_evaluator(criteria: Sequence[Criterion], inputs: Sequence[str]) -> Evaluate:
-    """A function of the inputs' bounds that gives the rules that hold and those that may hold."""
+def build_evaluator(
+    criteria: Sequence[Criterion], inputs: Sequence[str], only_certain: Collection[int] = ()
+) -> Evaluate:
+    """A function of the inputs' bounds that gives the rules that hold and those that may hold.
+
+    ``only_certain`` are the numbers of criteria of which nobody asks whether they are possible.
+    """
     numbers = {name: number for number, name in enumerate(inputs)}
     lines = ["def run(lo, hi):", " certain = []", " possible = []"]
     for number, criterion in enumerate(criteria):
-        for reading in ("certain", "possible"):
+        readings: tuple[Reading, ...] = ("certain",) if number in only_certain else ("certain", "possible")
+        for reading in readings:
             lines.append(f" if {_source(lower(criterion, reading), numbers)}: {reading}.append({number})")
     lines.append(" return certain, possible")
     run = _compile(lines)["run"]

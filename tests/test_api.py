@@ -2,16 +2,25 @@
 
 import json
 import logging
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from service.api.decode import DEEPEST
 from service.api.problems import KINDS, LARGEST_BODY, SHOWN_AT_MOST
+from service.app import create_app
 from service.assessment import Assessor, IncompleteEvaluation
+from service.settings import Settings
 
 EVALUATIONS = "/v1/evaluations"
 PROBLEM = "application/problem+json"
@@ -61,9 +70,9 @@ NEAR_MISSES: dict[str, tuple[str, str, str]] = {
     "a value of one unit under another": (creatinine("97", "mg/dL"), VALUE, "out_of_range"),
     "no value": ('{"labs": {"creatinine": {"unit": "mg/dL"}}}', VALUE, "required"),
     # Whole numbers.
-    "a fraction of a year": ('{"patient": {"age_years": 67.5}}', AGE, "wrong_type"),
-    "a float that is whole": ('{"patient": {"age_years": 67.0}}', AGE, "wrong_type"),
-    "an exponent in an age": ('{"patient": {"age_years": 6e1}}', AGE, "wrong_type"),
+    "a fraction of a year": ('{"patient": {"age_years": 67.5}}', AGE, "not_an_integer"),
+    "a float that is whole": ('{"patient": {"age_years": 67.0}}', AGE, "not_an_integer"),
+    "an exponent in an age": ('{"patient": {"age_years": 6e1}}', AGE, "not_an_integer"),
     "an age as a string": ('{"patient": {"age_years": "67"}}', AGE, "wrong_type"),
     "an age of true": ('{"patient": {"age_years": true}}', AGE, "wrong_type"),
     "a negative age": ('{"patient": {"age_years": -1}}', AGE, "out_of_range"),
@@ -72,7 +81,7 @@ NEAR_MISSES: dict[str, tuple[str, str, str]] = {
     "weeks in fractions": (
         '{"supplements": {"magnesium": {"weeks": 7.9}}}',
         "/supplements/magnesium/weeks",
-        "wrong_type",
+        "not_an_integer",
     ),
     # Booleans.
     "yes for true": (
@@ -405,7 +414,7 @@ def test_all_faults_are_told_at_once(client: FlaskClient) -> None:
         ("/medications/2/name", "wrong_type"),
         ("/medications/2/since", "not_a_date"),
         ("/other", "unknown_field"),
-        ("/patient/age_years", "wrong_type"),
+        ("/patient/age_years", "not_an_integer"),
         ("/patient/sex", "unknown_value"),
     ]
 
@@ -526,9 +535,12 @@ def test_a_body_over_the_limit_is_refused(client: FlaskClient) -> None:
 
 def test_a_body_over_the_limit_that_does_not_say_so_is_refused(client: FlaskClient) -> None:
     """The limit holds for a body in chunks, whose length is not announced."""
-    in_chunks = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
-    assert post(client, b"{}", environ_overrides=in_chunks).status_code == 200
-    response = post(client, b" " * (LARGEST_BODY + 1), environ_overrides=in_chunks)
+    in_chunks: dict[str, Any] = {
+        "environ_overrides": {"wsgi.input_terminated": True},
+        "headers": {"Transfer-Encoding": "chunked"},
+    }
+    assert post(client, b"{}" + b" " * (LARGEST_BODY - 2), **in_chunks).status_code == 200
+    response = post(client, b"{}" + b" " * (LARGEST_BODY - 1), **in_chunks)
     assert response.status_code == 413
     check_problem(response)
 
@@ -738,6 +750,35 @@ def test_the_page_asks_nobody_else_for_anything(client: FlaskClient) -> None:
     assert client.get("/docs/swagger-ui.css").content_type == "text/css; charset=utf-8"
 
 
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here to open /docs with")
+def test_the_page_shows_the_operations_in_a_browser(app: Flask, tmp_path: Path) -> None:
+    """Under its own strict policy, with no network but this service."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    command = [
+        str(BROWSER),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"--user-data-dir={tmp_path}",
+        "--virtual-time-budget=30000",
+        "--dump-dom",
+        f"http://127.0.0.1:{server.server_port}/docs#/evaluations/create_evaluation",
+    ]
+    try:
+        page = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "/v1/evaluations" in page
+    assert "/v1/rules/" in page
+    assert re.search(r"<button[^>]*>Execute</button>", page), "there is no way to try it"
+
+
 # What goes wrong on our side.
 
 
@@ -766,17 +807,28 @@ def _check_our_fault(response: TestResponse, slug: str) -> None:
     assert check_problem(response)["type"] == f"/problems/{slug}"
 
 
-def test_a_service_whose_self_test_fails_is_not_ready(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_cannot_evaluate_is_not_ready(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is alive and takes no patients."""
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr(Assessor, "self_test", fail)
+    monkeypatch.setattr(Assessor, "evaluate", fail)
     response = client.get("/readyz")
     assert response.status_code == 503
     check_problem(response)
     assert client.get("/livez").status_code == 200
+
+
+def test_a_service_whose_self_test_fails_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process, rather than one that might be asked."""
+
+    def fail(_: object) -> None:
+        raise IncompleteEvaluation("a rule does not fire where it should")
+
+    monkeypatch.setattr(Assessor, "self_test", fail)
+    with pytest.raises(IncompleteEvaluation):
+        create_app(Settings())
 
 
 # The log.
@@ -793,8 +845,11 @@ def lines() -> Iterator[list[logging.LogRecord]]:
 
     handler = Keep()
     logger = logging.getLogger("service")
+    level = logger.level
     logger.addHandler(handler)
+    logger.setLevel("INFO")
     yield records
+    logger.setLevel(level)
     logger.removeHandler(handler)
 
 

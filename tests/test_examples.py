@@ -27,3 +27,17 @@ def test_answer_is_the_one_shown(client: FlaskClient, path: Path) -> None:
     assert given["knowledge"].pop("digest").startswith("sha256:")
     shown["knowledge"].pop("digest")
     assert given == shown
+
+
+def test_readme_shows_a_real_answer(client: FlaskClient) -> None:
+    """The request in the README gives the answer that the README shows."""
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    body = readme.split("-d '", 1)[1].split("' | jq", 1)[0]
+    shown = json.loads(readme.split("```json\n", 1)[1].split("```", 1)[0])
+    answer = json.loads(client.post("/v1/evaluations", data=body, content_type="application/json").data)
+    keys = ("severity", "summary", "action", "spacing", "limitations")
+    assert shown == {
+        "disposition": answer["disposition"],
+        "cautions": [{key: one[key] for key in keys} for one in answer["cautions"]],
+    }
+    assert json.loads(body) == json.loads((FOLDER / "one-antibiotic.request.json").read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ import ast
 import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -178,16 +179,18 @@ def set_up(checkout: Path, tmp_path: Path) -> Callable[..., subprocess.Completed
     """Run the set-up with an interpreter that gives `answer` when asked about `question`."""
 
     def run(
-        question: str = "nothing", answer: str = "", *, path: str | None = None, python: str = ""
+        question: str = "nothing", answer: str = "", *, path: str | None = None, python: str = "", kind: str = "dev"
     ) -> subprocess.CompletedProcess[str]:
         stand_in = tmp_path / "python3"
         stand_in.write_text(
-            f'#!/bin/sh\ncase "$*" in *"{question}"*) {answer or ":"}; exit ;; esac\nexec "{sys.executable}" "$@"\n'
+            "#!/bin/sh\n"
+            f"case $* in *{shlex.quote(question)}*) {answer or ':'}; exit ;; esac\n"
+            f'exec "{sys.executable}" "$@"\n'
         )
         stand_in.chmod(0o755)
         environment = {"PATH": os.environ["PATH"] if path is None else path}
         return subprocess.run(
-            [SHELL, str(checkout / "tools" / "setup.sh"), python or str(stand_in), "dev"],
+            [SHELL, str(checkout / "tools" / "setup.sh"), python or str(stand_in), kind],
             check=False,
             env=environment,
             capture_output=True,
@@ -237,8 +240,8 @@ def test_no_compiler(set_up: Callable[..., subprocess.CompletedProcess[str]], tm
     bare.mkdir()
     for tool in TOOLS:
         (bare / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
-    line = refusal(set_up('get_config_var("CC")', "echo gcc -pthread", path=str(bare)))
-    assert "no C compiler ('gcc')" in line
+    line = refusal(set_up('get_config_var("CC")', "echo hidden-gcc -pthread", path=str(bare)))
+    assert "no C compiler ('hidden-gcc')" in line
     assert "apt-get install gcc" in line
 
 
@@ -274,6 +277,7 @@ def test_a_second_set_up_does_nothing(set_up: Callable[..., subprocess.Completed
     assert "done" in first.stderr
     second = set_up("-m venv", "exit 1")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert set_up("-m venv", "exit 1", kind="runtime").stderr == ""
 
     with (checkout / "requirements-dev.lock").open("a") as lock:
         lock.write("# changed\n")

@@ -36,9 +36,12 @@ esac
 identity=$("$python" -c 'import os, sys; print(sys.version, sys.prefix, os.getcwd())')
 sum() { cksum | tr ' ' '-'; }
 home=$venv/cofactor-home-$(printf '%s' "$identity" | sum)
-stamp=$venv/cofactor-$kind-$(cat requirements-build.lock "$lock" tools/setup.sh | sum)
-
-[ -e "$home" ] && [ -e "$stamp" ] && exit 0
+stamp() { printf '%s' "$venv/cofactor-$1-$(cat requirements-build.lock "$2" tools/setup.sh | sum)"; }
+# What development needs includes what serving needs.
+if [ -e "$home" ]; then
+    [ -e "$(stamp "$kind" "$lock")" ] && exit 0
+    [ "$kind" = runtime ] && [ -e "$(stamp dev requirements-dev.lock)" ] && exit 0
+fi
 
 "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 ||
     stop "'$python' lacks the venv module. On Debian or Ubuntu: apt-get install python3-venv"
@@ -80,5 +83,5 @@ pip install --quiet --no-deps --no-build-isolation --editable .
 "$venv/bin/python" -c 'import durable_rules_engine' ||
     stop "the rule engine was built but cannot be loaded; the reason stands above."
 rm -f "$venv/cofactor-$kind-"*
-: >"$stamp"
+: >"$(stamp "$kind" "$lock")"
 say "done: Python $version in $venv."

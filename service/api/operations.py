@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 
 from service.api import pages, problems
 from service.api.shapes import POINTER, RULE_ID, integer, string, word
@@ -83,11 +83,20 @@ class State(StrictSchema):
     status = word(("alive", "ready"))
 
 
+class OpenApi(Schema):
+    """An OpenAPI 3.1 document."""
+
+    class Meta:
+        """Its keys are those of OpenAPI."""
+
+        unknown = INCLUDE
+
+
 SCHEMAS: Mapping[str, type[Schema]] = {
     "Problem": Problem,
     "ProblemKind": ProblemKind,
     "State": State,
-    "OpenApi": pages.AsWritten,
+    "OpenApi": OpenApi,
     **pages.SCHEMAS,
 }
 
@@ -143,8 +152,8 @@ _FAULTS: Mapping[str, list[dict[str, str]]] = {
         },
         {
             "pointer": "/patient/age_years",
-            "code": "wrong_type",
-            "detail": "Must be a whole number, written without a decimal point or an exponent.",
+            "code": "not_an_integer",
+            "detail": "Must be a whole number, without a decimal point or an exponent.",
         },
     ],
 }
@@ -169,9 +178,11 @@ def _refusals(*statuses: int) -> dict[str, str]:
     return {str(status): _response_name(HTTPStatus(status)) for status in statuses}
 
 
-def _ok(schema: str, description: str, **more: Any) -> dict[str, Any]:
-    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": description, "content": content, **more}
+def _ok(schema: str, description: str, *, examples: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+    if examples is not None:
+        media["examples"] = examples
+    return {"description": description, "content": {JSON: media}, **more}
 
 
 def _read(
@@ -224,63 +235,59 @@ def _to_rule(expression: str) -> dict[str, Any]:
 
 def paths(examples: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Every path with its operations."""
+    return {"/v1/evaluations": {"post": _evaluation(examples)}, **_knowledge(examples["rule_id"]), **_service()}
+
+
+def _evaluation(examples: Mapping[str, Any]) -> dict[str, Any]:
+    request = {"schema": {"$ref": "#/components/schemas/EvaluationRequest"}, "examples": examples["requests"]}
+    excerpt = {"summary": "To the first example, cut down to one item of each list", "value": examples["answer"]}
+    return {
+        "operationId": "create_evaluation",
+        "tags": ["evaluations"],
+        "summary": "Suggestions, cautions and questions for one patient",
+        "description": (
+            "Evaluates every rule against what is said about the patient. A rule that cannot come to an end for want "
+            "of a value never counts as silent: what it would need is asked for, and what hangs on it is held back. "
+            "Nothing is kept."
+        ),
+        "requestBody": {
+            "required": True,
+            "description": "One patient. Every part may be left out.",
+            "content": {JSON: request},
+        },
+        "responses": {
+            "200": _ok(
+                "EvaluationAnswer",
+                "What follows from the request.",
+                examples={"excerpt": excerpt},
+                links={
+                    "RuleOfCaution": _to_rule("/cautions/0/grounds/0/rule/id"),
+                    "RuleOfQuestion": _to_rule("/follow_up_questions/0/grounds/0/rule/id"),
+                    "RuleNotEvaluated": _to_rule("/not_evaluated/0/rules/0"),
+                },
+            ),
+            **_refusals(400, 405, 406, 413, 415, 422, 500),
+        },
+    }
+
+
+def _knowledge(example: str) -> dict[str, dict[str, Any]]:
     rule_id = {
         "in": "path",
         "name": "rule_id",
         "required": True,
         "schema": {"type": "string", "pattern": RULE_ID, "maxLength": 100},
         "description": "As in `GET /v1/rules`, or in the grounds of an answer.",
-        "example": examples["rule_id"],
-    }
-    slug = {
-        "in": "path",
-        "name": "slug",
-        "required": True,
-        "schema": {"type": "string", "enum": list(problems.KINDS)},
-        "description": "The last part of a problem's `type`.",
+        "example": example,
     }
     return {
-        "/v1/evaluations": {
-            "post": {
-                "operationId": "create_evaluation",
-                "tags": ["evaluations"],
-                "summary": "Suggestions, cautions and questions for one patient",
-                "description": (
-                    "Evaluates every rule against what is said about the patient. A rule that "
-                    "cannot come to an end for want of a value never counts as silent: what it "
-                    "would need is asked for, and what hangs on it is held back. Nothing is kept."
-                ),
-                "requestBody": {
-                    "required": True,
-                    "description": "One patient. Every part may be left out.",
-                    "content": {
-                        JSON: {
-                            "schema": {"$ref": "#/components/schemas/EvaluationRequest"},
-                            "examples": examples["requests"],
-                        }
-                    },
-                },
-                "responses": {
-                    "200": _ok(
-                        "EvaluationAnswer",
-                        "What follows from the request, most severe cautions first.",
-                        links={
-                            "RuleOfCaution": _to_rule("/cautions/0/grounds/0/rule/id"),
-                            "RuleOfQuestion": _to_rule("/follow_up_questions/0/grounds/0/rule/id"),
-                            "RuleNotEvaluated": _to_rule("/not_evaluated/0/rules/0"),
-                        },
-                    ),
-                    **_refusals(400, 405, 406, 413, 415, 422, 500),
-                },
-            }
-        },
         "/v1/knowledge": _read(
             "knowledge",
             "get_knowledge",
             "Knowledge",
             "What the knowledge base is, and how far it can be trusted",
-            "Version, digest, counts, review dates, and the source attributes that 45 CFR "
-            "170.315(b)(11) asks of an evidence-based decision support intervention.",
+            "Version, digest, counts, review dates, and the source attributes that 45 CFR 170.315(b)(11) asks of an "
+            "evidence-based decision support intervention.",
         ),
         "/v1/rules": _read(
             "knowledge",
@@ -311,9 +318,21 @@ def paths(examples: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "get_vocabulary",
             "Vocabulary",
             "Every key that a request or an answer may use",
-            "Labs with their units and ranges, vital signs, symptoms, conditions with their codes, "
-            "goals, medication classes, and the bibliography.",
+            "Labs with their units and ranges, vital signs, symptoms, conditions with their codes, goals, medication "
+            "classes, and the bibliography.",
         ),
+    }
+
+
+def _service() -> dict[str, dict[str, Any]]:
+    slug = {
+        "in": "path",
+        "name": "slug",
+        "required": True,
+        "schema": {"type": "string", "enum": list(problems.KINDS)},
+        "description": "The last part of a problem's `type`.",
+    }
+    return {
         "/problems/{slug}": _read(
             "service",
             "get_problem",
@@ -331,29 +350,32 @@ def paths(examples: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "The committed contract, as JSON.",
             refusals=(),
         ),
-        "/docs": {
-            "get": {
-                "operationId": "docs",
-                "tags": ["service"],
-                "summary": "A page to read and try this contract",
-                "description": "Needs nothing from anywhere else; its assets are below `/docs/`.",
-                "parameters": [_IF_NONE_MATCH],
-                "responses": {
-                    "200": {
-                        "description": "The page.",
-                        "headers": _ETAG,
-                        "content": {"text/html": {"schema": {"type": "string"}}},
-                    },
-                    "304": _NOT_CHANGED,
-                    **_refusals(405, 406, 500),
-                },
-            }
-        },
+        "/docs": {"get": _page()},
         "/livez": _probe("livez", "The process answers", "For a liveness probe."),
         "/readyz": _probe(
             "readyz",
-            "The knowledge is loaded and the self-test passes",
-            "For a readiness probe. Known patients are evaluated anew at each call.",
+            "The service evaluates",
+            "For a readiness probe. The self-test, all rules on known patients, has passed or the service would not "
+            "have started; at each call one more patient is evaluated.",
             503,
         ),
+    }
+
+
+def _page() -> dict[str, Any]:
+    return {
+        "operationId": "docs",
+        "tags": ["service"],
+        "summary": "A page to read and try this contract",
+        "description": "Needs nothing from anywhere else; its assets are below `/docs/`.",
+        "parameters": [_IF_NONE_MATCH],
+        "responses": {
+            "200": {
+                "description": "The page.",
+                "headers": _ETAG,
+                "content": {"text/html": {"schema": {"type": "string"}}},
+            },
+            "304": _NOT_CHANGED,
+            **_refusals(405, 406, 500),
+        },
     }

@@ -18,7 +18,7 @@ from flask import Flask, Response, request
 from marshmallow.exceptions import SCHEMA
 from werkzeug.exceptions import HTTPException
 
-from service.api.strict import UNKNOWN_FIELD, Complaint
+from service.api.complaints import UNKNOWN_FIELD, Complaint
 
 MEDIA_TYPE = "application/problem+json"
 LARGEST_BODY = 256 * 1024
@@ -108,7 +108,7 @@ KINDS: Mapping[str, Kind] = {
             "not-ready",
             HTTPStatus.SERVICE_UNAVAILABLE,
             "The service is not ready to answer",
-            "Its self-test did not pass.",
+            "It cannot evaluate a patient.",
         ),
     )
 }

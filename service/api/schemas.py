@@ -13,16 +13,16 @@ from typing import Any, ClassVar, cast
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.exceptions import SCHEMA
 
+from service.api.complaints import Complaint
+from service.api.measured import Measured
 from service.api.problems import Problem, faults_in
 from service.api.strict import (
     Boolean,
     Choice,
-    Complaint,
     Date,
     Integer,
     Items,
     Json,
-    Measured,
     Nested,
     Number,
     StrictSchema,
@@ -97,7 +97,7 @@ class Coding(StrictSchema):
         ),
     )
     code = Text(LONGEST_CODE, required=True)
-    display = Text(LONGEST_NAME, about="For people; never used to decide.")
+    display = Text(LONGEST_NAME, about="Read as a name when the code itself is not known.")
 
 
 class Medication(NeedsOneOf):

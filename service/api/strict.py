@@ -1,13 +1,13 @@
 """Fields that take a value as it is or refuse it: nothing is coerced, trimmed or guessed.
 
 Every field also says in `json_schema` what it accepts, so that the published contract and the
-check are one thing. No complaint repeats a value that was sent: it may be about a patient.
+check are one thing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, timedelta
@@ -16,50 +16,29 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from marshmallow import RAISE, Schema, ValidationError, fields
 
+from service.api.complaints import (
+    AFTER_AS_OF,
+    AFTER_TODAY,
+    GENERAL,
+    NOT_A_BOOLEAN,
+    NOT_A_DATE,
+    NOT_A_NUMBER,
+    NOT_A_STRING,
+    NOT_AN_ARRAY,
+    NOT_AN_INTEGER,
+    NOT_AN_OBJECT,
+    NOT_WRITTEN_WHOLE,
+    REPEATED,
+    UNKNOWN_FIELD,
+    Complaint,
+    refuse,
+)
+
 T = TypeVar("T")
 Json = dict[str, Any]
-Range = tuple[Decimal, Decimal]
-
-EARLIEST = date(1900, 1, 1)
-"""No result is older; a date before it is a system's way to say that it has none."""
 
 _DATE = re.compile(r"(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
 _LISTED_AT_MOST = 20
-
-
-class Complaint(str):
-    """What is wrong with one value: a sentence for people, and a code for programs."""
-
-    __slots__ = ("code",)
-    code: str
-
-    def __new__(cls, code: str, detail: str) -> Complaint:
-        """Attach the code to the sentence."""
-        complaint = super().__new__(cls, detail)
-        complaint.code = code
-        return complaint
-
-
-REQUIRED = Complaint("required", "This field is required.")
-NULL = Complaint("null", "null is not accepted: leave out what is not known.")
-NOT_AN_OBJECT = Complaint("wrong_type", "Must be an object.")
-NOT_AN_ARRAY = Complaint("wrong_type", "Must be an array.")
-NOT_A_STRING = Complaint("wrong_type", "Must be a string.")
-NOT_A_NUMBER = Complaint("wrong_type", "Must be a number, not a string or anything else.")
-NOT_AN_INTEGER = Complaint("wrong_type", "Must be a whole number, written without a decimal point or an exponent.")
-NOT_A_BOOLEAN = Complaint("wrong_type", "Must be true or false.")
-NOT_A_DATE = Complaint("not_a_date", f"Must be a date as YYYY-MM-DD, not before {EARLIEST}.")
-AFTER_AS_OF = Complaint("date_in_future", "Must not be after as_of.")
-AFTER_TODAY = Complaint("date_in_future", "Must not be later than tomorrow (UTC).")
-UNKNOWN_FIELD = Complaint("unknown_field", "There is no such field here.")
-REPEATED = Complaint("repeated", "Is in the array already.")
-
-_GENERAL = {
-    "required": REQUIRED,
-    "null": NULL,
-    "invalid": NOT_AN_ARRAY,
-    "type": NOT_AN_OBJECT,
-}
 
 
 class Calendar(NamedTuple):
@@ -80,11 +59,6 @@ def calendar(today: date, as_of: date) -> Iterator[None]:
         yield
     finally:
         _calendar.reset(token)
-
-
-def refuse(complaint: Complaint) -> ValidationError:
-    """One value's complaint, as marshmallow carries it."""
-    return ValidationError([complaint])
 
 
 def parse_date(value: object) -> date | None:
@@ -124,7 +98,7 @@ class Strict:
 
     def make_error(self, key: str, **_: Any) -> ValidationError:
         """The complaint that marshmallow's `key` stands for."""
-        return refuse(_GENERAL[key])
+        return refuse(GENERAL[key])
 
 
 class StrictField(Strict, fields.Field[T]):
@@ -167,7 +141,7 @@ class Integer(StrictField[int]):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         if type(value) is not int:
-            raise refuse(NOT_AN_INTEGER)
+            raise refuse(NOT_WRITTEN_WHOLE if type(value) is Decimal else NOT_AN_INTEGER)
         if not self.low <= value <= self.high:
             raise refuse(self._outside)
         return value
@@ -301,89 +275,6 @@ class Items(Strict, fields.List[Any]):
 
 class Nested(Strict, fields.Nested):
     """An object within an object."""
-
-
-class Measured(StrictField[Json]):
-    """A value with its unit, and for a laboratory its day.
-
-    `units` gives each unit's possible range: a value outside it cannot be a result at all. What is
-    merely unlikely is not decided here.
-    """
-
-    def __init__(self, units: Mapping[str, Range], *, dated: bool, **options: Any) -> None:
-        super().__init__(**options)
-        self._values = {unit: Number(*bounds) for unit, bounds in units.items()}
-        self._any_value = Number(min(low for low, _ in units.values()), max(high for _, high in units.values()))
-        self._outside = {
-            unit: Complaint(
-                "out_of_range",
-                f"Must be from {shown(low)} to {shown(high)} {unit} to be a result at all.",
-            )
-            for unit, (low, high) in units.items()
-        }
-        self._parts: dict[str, StrictField[Any]] = {
-            "unit": Choice(tuple(units), are_units=True),
-            **({"collected_on": Date()} if dated else {}),
-        }
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Json:
-        if type(value) is not dict:
-            raise refuse(NOT_AN_OBJECT)
-        read: Json = {}
-        faults: dict[str, Any] = {}
-        for key in value:
-            if key != "value" and key not in self._parts:
-                faults[key] = [UNKNOWN_FIELD]
-        for key, part in self._parts.items():
-            if key not in value:
-                if key == "unit":
-                    faults[key] = [REQUIRED]
-                continue
-            try:
-                read[key] = part.deserialize(value[key])
-            except ValidationError as error:
-                faults[key] = error.messages
-        fault = self._read_value(value, read)
-        if fault is not None:
-            faults["value"] = [fault]
-        if faults:
-            raise ValidationError(faults)
-        return read
-
-    def _read_value(self, value: Json, read: Json) -> Complaint | None:
-        if "value" not in value:
-            return REQUIRED
-        number = value["value"]
-        if number is None:
-            return NULL
-        if type(number) is not int and type(number) is not Decimal:
-            return NOT_A_NUMBER
-        unit = read.get("unit")
-        if unit is not None:
-            field = self._values[unit]
-            if not field.low <= number <= field.high:
-                return self._outside[unit]
-        read["value"] = number if number else 0
-        return None
-
-    def json_schema(self) -> Json:
-        """An object whose range of values hangs on its unit."""
-        properties: Json = {
-            "value": self._any_value.json_schema(),
-            **{key: part.json_schema() for key, part in self._parts.items()},
-        }
-        schema: Json = {
-            "type": "object",
-            "properties": properties,
-            "required": ["unit", "value"],
-            "additionalProperties": False,
-        }
-        if len(self._values) > 1:
-            schema["anyOf"] = [
-                {"properties": {"unit": {"const": unit}, "value": field.json_schema()}}
-                for unit, field in self._values.items()
-            ]
-        return schema
 
 
 def shown(number: int | Decimal) -> str:

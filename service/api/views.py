@@ -82,7 +82,7 @@ class Views:
     def readyz(self) -> Response:
         """GET /readyz."""
         try:
-            self.assessor.self_test()
+            self.assessor.evaluate({"as_of": self.clock()})
         except Exception as error:
             raise Problem("not-ready") from error
         return _state("ready")

@@ -17,9 +17,6 @@ from service.knowledge.rule_file import PRIORITIES, SUMMARY_LENGTH, TOPICS
 from service.knowledge.rulebook import Rulebook
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_SILENT_KINDS = ("definition", "band", "intake", "escalation", "data_quality")
-"""Kinds whose outcome is a part of something else: they are never listed as not evaluated."""
-
 _FORM_TOPICS = frozenset({"timing", "titration", "two_week_log", "tolerability", "quality"})
 """Advice on how to take magnesium: out of place when no form may be suggested."""
 
@@ -57,7 +54,7 @@ class Composer:
         unknown = [
             rule
             for number, rule in enumerate(self._rules)
-            if number in outcomes.possible and number not in outcomes.certain and rule.kind not in _SILENT_KINDS
+            if number in outcomes.possible and number not in outcomes.certain
         ]
         missing = {rule.id: self._tracer.missing(rule, picture) for rule in unknown}
         disposition = self._disposition(fired, unknown)
@@ -349,7 +346,7 @@ class _Writer:
             "priority": first["priority"],
             "question": self.fill(rule, first["question"]),
             "reason": " ".join(dict.fromkeys(self.fill(rule, one["reason"]) for rule, one in entries)),
-            "timing": first["timing"],
+            "timing": "; ".join(dict.fromkeys(one["timing"].rstrip(".") for _, one in entries)),
             "would_change": list(dict.fromkeys(code for _, one in entries for code in one["would_change"])),
             "grounds": [self.grounds(rule) for rule in {rule.id: rule for rule, _ in entries}.values()],
         }

@@ -12,6 +12,7 @@ from service.clinical.outcome import Outcome
 from service.engine import Engine, EngineError, Outcomes
 from service.evaluator import build_evaluator
 from service.knowledge import Rulebook
+from service.knowledge.rule import UNSAID_WHEN_UNKNOWN
 
 
 class IncompleteEvaluation(Exception):
@@ -27,14 +28,16 @@ class Assessor:
         names = list(rulebook.inputs)
         self.input_names = names
         self.painter = Painter(rulebook)
-        self.engine = Engine(criteria, names)
-        self.second = build_evaluator(criteria, names)
-        self._composer = Composer(rulebook, self.rules)
+        only_certain = {number for number, rule in enumerate(self.rules) if rule.kind in UNSAID_WHEN_UNKNOWN}
+        self.engine = Engine(criteria, names, only_certain)
+        self.second = build_evaluator(criteria, names, only_certain)
+        self._all_readings = build_evaluator(criteria, names)
+        self.compose = Composer(rulebook, self.rules).compose
 
     def evaluate(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to one validated request. Raises IncompleteEvaluation; there is no partial answer."""
         picture = self.painter.paint(request)
-        return self._composer.compose(picture, self.outcomes(picture))
+        return self.compose(picture, self.outcomes(picture))
 
     def self_test(self) -> None:
         """Every rule that has a worked case in which it fires must fire in it. Raises IncompleteEvaluation."""
@@ -53,14 +56,16 @@ class Assessor:
             raise IncompleteEvaluation("the rule engine did not finish") from error
         if found != self.second(picture.low, picture.high):
             raise IncompleteEvaluation("the two evaluators differ")
-        if not found.certain <= found.possible:
-            raise IncompleteEvaluation("a rule is certain and yet not possible")
         return found
 
     def outcome_by_rule(self, request: Mapping[str, Any]) -> dict[str, Outcome]:
-        """How every rule ends for a request."""
-        found = self.outcomes(self.painter.paint(request))
-        return {rule.id: _outcome(number, found) for number, rule in enumerate(self.rules)}
+        """How every rule ends for a request, also those of which nobody is told that they are unknown."""
+        picture = self.painter.paint(request)
+        found = self.outcomes(picture)
+        everything = self._all_readings(picture.low, picture.high)
+        if found.certain != everything.certain or not found.possible <= everything.possible:
+            raise IncompleteEvaluation("the readings differ")
+        return {rule.id: _outcome(number, everything) for number, rule in enumerate(self.rules)}
 
 
 def _outcome(number: int, found: Outcomes) -> Outcome:

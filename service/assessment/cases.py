@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from service.assessment.assess import Assessor
 from service.assessment.body import from_json
 from service.assessment.trace import Tracer
 from service.clinical.outcome import Outcome
 from service.knowledge import Fault, Rule, Rulebook
-from service.knowledge.criteria import NotRuledOut, atoms
+from service.knowledge.criteria import All, Any_, Atom, Choice, Criterion, Not, NotRuledOut, atoms
 from service.knowledge.rule import Case
 
 
@@ -73,9 +73,21 @@ def _uncovered(assessor: Assessor, rule: Rule, cases: Sequence[Case]) -> list[st
 
 def _can_be_unknown(rule: Rule) -> bool:
     always_known = ("lab_measured", "stated", "preference")
-    return any(
-        rule.inputs[atom.input].kind not in always_known
-        for _, child in rule.named
-        if not isinstance(child, NotRuledOut)
-        for atom in atoms(child)
-    )
+    return any(rule.inputs[atom.input].kind not in always_known for atom in _exposed(rule.criterion))
+
+
+def _exposed(criterion: Criterion) -> Iterator[Atom]:
+    """The comparisons whose being unknown can leave the criterion unknown: those not under `not_ruled_out`."""
+    match criterion:
+        case Atom():
+            yield criterion
+        case Not():
+            yield from _exposed(criterion.child)
+        case NotRuledOut():
+            return
+        case Choice():
+            for child in criterion.children:
+                yield from _exposed(child)
+        case All() | Any_():
+            for _, child in criterion.children:
+                yield from _exposed(child)

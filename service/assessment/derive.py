@@ -111,7 +111,7 @@ class AdjustedCalcium:
 
 
 def adjust_calcium(vocabulary: Vocabulary, labs: Labs) -> AdjustedCalcium | None:
-    """The laboratory's own adjusted value where sent; else total calcium adjusted for albumin; else the total as it is."""
+    """The laboratory's own adjusted value where sent; else the total adjusted for albumin; else the total as it is."""
     own = labs.get("calcium_adjusted")
     if own is not None:
         return AdjustedCalcium(Decimal(own["value"]), own["unit"], ("calcium_adjusted",), own.get("collected_on"))

@@ -91,8 +91,11 @@ def suggest(
     for hold in holds:
         severe = hold.fired and hold.rule.severity == "contraindicated"
         forms = (
-            named if ALL_FORMS in hold.targets else [form for form in hold.targets if form in rulebook.vocabulary.forms]
+            named if ALL_FORMS in hold.targets else [one for one in hold.targets if one in rulebook.vocabulary.forms]
         )
+        if not hold.fired:
+            # What is not known keeps a form from being suggested; it is no news about a form that nobody asked for.
+            forms = [form for form in forms if form in named]
         for form in forms:
             refusals.setdefault(form, []).append(("contraindicated" if severe else "avoid", hold.reason, hold.rule))
     for rule in fired:

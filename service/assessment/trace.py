@@ -43,10 +43,7 @@ class Tracer:
         """The places of the request that a value would have to be given at."""
         names = dict.fromkeys(self._explainers[rule.id].missing(picture.low, picture.high))
         pointers = {
-            pointer
-            for name in names
-            for one in self._members[name]
-            for pointer in self.missing_places(one, picture)
+            pointer for name in names for one in self._members[name] for pointer in self.missing_places(one, picture)
         }
         return sorted(pointers)
 

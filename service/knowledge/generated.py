@@ -40,6 +40,7 @@ def _rule(
     limits: tuple[str, ...],
     file: str,
     cases: tuple[Case, ...],
+    severity: str = "minor",
 ) -> Rule:
     then = {"caution": {"category": "data_quality", "agent": "magnesium", "monitoring": [], "spacing": None, **caution}}
     return Rule(
@@ -51,7 +52,7 @@ def _rule(
         named=((name, criterion),),
         inputs=inputs,
         own_inputs=tuple(inputs.values()),
-        severity="minor",
+        severity=severity,
         then=then,
         evidence=tuple(Evidence(source, title, "not_graded") for source in sources),
         certainty="not_graded",
@@ -230,4 +231,5 @@ def _disagreement(data: Mapping[str, Any]) -> Rule:
             case("reported far below", "40", "fires"),
             Case(rule_id, "no value", "not_evaluated", person, ("values_disagree",)),
         ),
+        severity=data["severity"],
     )

@@ -80,7 +80,8 @@ def load_rulebook(folder: Path) -> Rulebook:
     _check_names(documents, faults)
     library = _Library(vocabulary, documents, faults)
     rules = library.rules()
-    _check_references(rules, vocabulary, faults)
+    if not faults:
+        _check_references(rules, vocabulary, faults)
     if faults:
         raise KnowledgeError(faults)
     inactive = {document.data["id"] for document in documents if document.data.get("status") != "active"}

@@ -1,0 +1,99 @@
+"""``make bench``: evaluations against an empty endpoint under the same gunicorn, interleaved, as ratios."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.layers import measure
+from bench.load import Result, request_bytes, run
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ("healthy-adult-sleep", "kidney-g3a-on-oxide", "antibiotic-and-thyroid-hormone")
+
+
+def main() -> None:
+    """Run the rounds and print the ratios, then the layers."""
+    parser = argparse.ArgumentParser(prog="bench")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--connections", type=int, default=8)
+    options = parser.parse_args()
+    print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores, one worker")
+    port = _free_port()
+    server = _start(port)
+    try:
+        _wait(port)
+        _throughput(port, options.rounds, options.seconds, options.connections)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    _layers()
+
+
+def _throughput(port: int, rounds: int, seconds: float, connections: int) -> None:
+    requests = {"empty endpoint": request_bytes("/floor/", b'{"hello": "world"}')}
+    for name in EXAMPLES:
+        requests[name] = request_bytes("/v1/evaluations", (ROOT / "examples" / f"{name}.request.json").read_bytes())
+    results: dict[str, list[Result]] = {name: [] for name in requests}
+    for request in requests.values():
+        run(port, request, seconds / 4, connections)
+    for _ in range(rounds):
+        for name, request in requests.items():
+            results[name].append(run(port, request, seconds, connections))
+    floor = results["empty endpoint"]
+    print(f"\n{rounds} interleaved rounds of {seconds:g} s, {connections} connections; medians")
+    print(f"{'':34}{'req/s':>8}{'ratio':>8}{'p50 x':>8}{'p99 x':>8}")
+    for name, mine in results.items():
+        print(
+            f"{name:34}{statistics.median(one.rate for one in mine):8.0f}"
+            f"{statistics.median(one.rate / base.rate for one, base in zip(mine, floor, strict=True)):8.2f}"
+            + "".join(
+                f"{statistics.median(one.percentile(p) / base.percentile(p) for one, base in zip(mine, floor, strict=True)):8.1f}"
+                for p in (0.5, 0.99)
+            )
+        )
+
+
+def _layers() -> None:
+    for name in EXAMPLES:
+        layers = measure(ROOT / "examples" / f"{name}.request.json")
+        total = sum(layers.values())
+        print(f"\n{name}: {total:.0f} us without HTTP")
+        for layer, spent in layers.items():
+            print(f"  {layer:18}{spent:7.0f} us{100 * spent / total:6.0f} %")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _start(port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py", "bench.floor:app"]
+    environment = {**os.environ, "HOST": "127.0.0.1", "PORT": str(port), "WEB_CONCURRENCY": "1", "LOG_LEVEL": "error"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment)
+
+
+def _wait(port: int) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("the server did not start")
+
+
+if __name__ == "__main__":
+    main()
