@@ -24,7 +24,7 @@ from service.api.strict import StrictSchema
 from service.clinical.outcome import SEVERITIES
 from service.knowledge import Vocabulary
 from service.knowledge.inputs import AGENTS
-from service.knowledge.rule_file import PRIORITIES, SUMMARY_LENGTH, TOPICS
+from service.knowledge.rule_schema import PRIORITIES, SUMMARY_LENGTH, TOPICS
 from service.knowledge.vocabulary import CERTAINTIES
 
 COST_TIERS = ("low", "medium", "high")

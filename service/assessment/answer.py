@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from service.assessment.interpretation import interpret
 from service.assessment.picture import Picture
+from service.assessment.statements import Writer
 from service.assessment.suggestions import ALL_FORMS, DOSE, Hold, hold_of, suggest
 from service.assessment.trace import Tracer
-from service.clinical.outcome import SEVERITIES
 from service.engine import Outcomes
 from service.knowledge.rule import Rule
-from service.knowledge.rule_file import PRIORITIES, SUMMARY_LENGTH, TOPICS
 from service.knowledge.rulebook import Rulebook
 
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FORM_TOPICS = frozenset({"timing", "titration", "two_week_log", "tolerability", "quality"})
 """Advice on how to take magnesium: out of place when no form may be suggested."""
 
@@ -58,7 +55,7 @@ class Composer:
         ]
         missing = {rule.id: self._tracer.missing(rule, picture) for rule in unknown}
         disposition = self._disposition(fired, unknown)
-        writer = _Writer(self._rulebook, self._tracer, self._evidence, self._limits, picture)
+        writer = Writer(self._rulebook, self._tracer, self._evidence, self._limits, picture)
         if disposition == "out_of_scope":
             body = _empty()
             body["cautions"] = writer.cautions([rule for rule in fired if _scope(rule)])
@@ -97,7 +94,7 @@ class Composer:
         unknown: Sequence[Rule],
         missing: Mapping[str, list[str]],
         picture: Picture,
-        writer: _Writer,
+        writer: Writer,
     ) -> dict[str, Any]:
         holds = [hold_of(rule, True) for rule in fired if rule.kind == "gate"]
         holds += [hold_of(rule, False, missing[rule.id]) for rule in unknown if rule.kind == "gate"]
@@ -187,226 +184,3 @@ def _by_missing(unknown: Iterable[Rule], missing: Mapping[str, list[str]]) -> li
         for pointer in missing[rule.id]:
             rules.setdefault(pointer, []).append(rule.id)
     return [{"missing": pointer, "rules": rules[pointer]} for pointer in sorted(rules)]
-
-
-class _Writer:
-    """Fills in texts and grounds for one picture."""
-
-    def __init__(
-        self,
-        rulebook: Rulebook,
-        tracer: Tracer,
-        evidence: Mapping[str, list[dict[str, Any]]],
-        limits: Mapping[str, list[str]],
-        picture: Picture,
-    ) -> None:
-        self._rulebook = rulebook
-        self._tracer = tracer
-        self._evidence = evidence
-        self._limits = limits
-        self._picture = picture
-        self._grounds: dict[str, dict[str, Any]] = {}
-
-    def grounds(self, rule: Rule) -> dict[str, Any]:
-        """The rule, what triggered it, and its evidence."""
-        if rule.id not in self._grounds:
-            self._grounds[rule.id] = {
-                "rule": {"id": rule.id, "version": rule.version},
-                "triggered_by": [
-                    {"pointer": one.pointer, "display": one.display}
-                    for one in self._tracer.triggers(rule, self._picture)
-                ],
-                "evidence": self._evidence[rule.id],
-            }
-        return self._grounds[rule.id]
-
-    def fill(self, rule: Rule, text: str) -> str:
-        """Replace placeholders by what the request says."""
-        if "{" not in text:
-            return text
-        return _PLACEHOLDER.sub(lambda match: self._placeholder(rule, match[1]), text)
-
-    def _placeholder(self, rule: Rule, name: str) -> str:
-        picture = self._picture
-        request = picture.request
-        kind, _, key = name.partition(".")
-        if kind == "age":
-            return str(request.get("patient", {}).get("age_years", "not known"))
-        if kind == "lab":
-            return self._shown_lab(key)
-        if kind == "drugs":
-            return " and ".join(self._tracer.ingredients(rule, picture)) or "not known"
-        if kind == "supplement":
-            return self._tracer.show_supplement(key, request) if key in request.get("supplements", {}) else "not known"
-        kinds = {"conditions": "condition", "symptoms": "symptom", "goals": "goal", "vital": "vital"}
-        shown = [
-            trigger.display
-            for wanted in rule.own_inputs
-            for one in wanted.members
-            if one.kind == kinds.get(kind, kind) and (not key or one.key == key)
-            for trigger in (self._tracer.places(one, picture) if self._said(one.kind) else ())
-        ]
-        return ", ".join(dict.fromkeys(shown)) or "not known"
-
-    def _said(self, kind: str) -> bool:
-        plural = {"vital": "vitals", "symptom": "symptoms", "goal": "goals"}.get(kind)
-        return plural is None or plural in self._picture.request
-
-    def _shown_lab(self, key: str) -> str:
-        picture = self._picture
-        labs = picture.request.get("labs", {})
-        if key == "egfr" and picture.egfr is not None:
-            return f"{picture.egfr.value:.0f} mL/min/1.73 m2"
-        if key == "calcium_adjusted" and picture.calcium is not None:
-            return f"{picture.calcium.value.normalize():f} {picture.calcium.unit}"
-        if key not in labs:
-            return "not known"
-        result = labs[key]
-        day = result.get("collected_on")
-        return f"{result['value']} {result['unit']}" + (f" on {day.isoformat()}" if day is not None else "")
-
-    # The lists.
-
-    def cautions(self, fired: Sequence[Rule]) -> list[dict[str, Any]]:
-        """One caution for each code and agent, the most severe first."""
-        escalations: dict[str, list[Rule]] = {}
-        for rule in fired:
-            if rule.parent is not None:
-                escalations.setdefault(rule.parent, []).append(rule)
-        written: dict[str, dict[str, Any]] = {}
-        for rule in fired:
-            if "caution" not in rule.then:
-                continue
-            one = self._caution(rule, escalations.get(rule.id, []))
-            key = one["code"] if rule.kind != "interaction" else rule.id
-            written[key] = _merge_cautions(written[key], one) if key in written else one
-        return sorted(
-            written.values(),
-            key=lambda one: (
-                SEVERITIES.index(one["severity"]),
-                one["category"],
-                one["code"],
-                one["grounds"][0]["rule"]["id"],
-            ),
-        )
-
-    def _caution(self, rule: Rule, escalations: Sequence[Rule]) -> dict[str, Any]:
-        said = rule.then["caution"]
-        grounds = [self.grounds(one) for one in (rule, *escalations)]
-        severity = min((one.severity or "minor" for one in (rule, *escalations)), key=SEVERITIES.index)
-        spacing = said["spacing"]
-        for one in escalations:
-            spacing = one.then["spacing"] or spacing
-        added = " ".join(self.fill(one, one.then["add"]) for one in escalations)
-        triggers = {one["pointer"]: one for ground in grounds for one in ground["triggered_by"]}
-        return {
-            "code": said["code"],
-            "severity": severity,
-            "category": said["category"],
-            "agent": said["agent"],
-            "summary": self.fill(rule, said["summary"])[:SUMMARY_LENGTH],
-            "detail": f"{self.fill(rule, said['detail'])} {added}".strip(),
-            "action": self.fill(rule, said["action"]),
-            "spacing": None
-            if spacing is None
-            else {side: _hours(spacing[side]) for side in ("hours_before", "hours_after")},
-            "monitoring": list(said["monitoring"]),
-            "triggered_by": list(triggers.values()),
-            "limitations": self._limits[rule.id],
-            "grounds": grounds,
-        }
-
-    def lab_questions(self, fired: Sequence[Rule]) -> list[dict[str, Any]]:
-        """One question for each lab, with the most pressing wording; labs in the request are not asked for again."""
-        asked: dict[str, list[tuple[Rule, Mapping[str, Any]]]] = {}
-        for rule in fired:
-            for one in rule.then.get("labs", ()):
-                if one["repeat"] or not self._measured(one["lab"]):
-                    asked.setdefault(one["lab"], []).append((rule, one))
-        questions = [self._lab_question(lab, entries) for lab, entries in asked.items()]
-        return sorted(questions, key=lambda one: (PRIORITIES.index(one["priority"]), one["lab"]))
-
-    def _measured(self, key: str) -> bool:
-        labs = self._picture.request.get("labs", {})
-        lab = self._rulebook.vocabulary.labs[key]
-        if key == "egfr":
-            return self._picture.egfr is not None
-        if key == "calcium_adjusted":
-            return self._picture.calcium is not None
-        return key in labs or any(other in labs for other in lab.answered_by)
-
-    def _lab_question(self, key: str, entries: list[tuple[Rule, Mapping[str, Any]]]) -> dict[str, Any]:
-        entries = sorted(entries, key=lambda one: PRIORITIES.index(one[1]["priority"]))
-        rule, first = entries[0]
-        lab = self._rulebook.vocabulary.labs[key]
-        return {
-            "lab": key,
-            "display": lab.display,
-            "loinc": lab.loinc,
-            "priority": first["priority"],
-            "question": self.fill(rule, first["question"]),
-            "reason": " ".join(dict.fromkeys(self.fill(rule, one["reason"]) for rule, one in entries)),
-            "timing": "; ".join(dict.fromkeys(one["timing"].rstrip(".") for _, one in entries)),
-            "would_change": list(dict.fromkeys(code for _, one in entries for code in one["would_change"])),
-            "grounds": [self.grounds(rule) for rule in {rule.id: rule for rule, _ in entries}.values()],
-        }
-
-    def questions(self, fired: Sequence[Rule], held: Sequence[Rule]) -> list[dict[str, Any]]:
-        """Questions of fired rules and of gates that could not be evaluated; the same question is asked once."""
-        asked: dict[tuple[str, str], dict[str, Any]] = {}
-        blocks = [(rule, one) for rule in fired for one in rule.then.get("questions", ())]
-        blocks += [
-            (rule, rule.then["when_not_evaluated"]["question"])
-            for rule in held
-            if "question" in rule.then.get("when_not_evaluated", {})
-        ]
-        for rule, one in blocks:
-            question = self.fill(rule, one["question"])
-            known = asked.setdefault(
-                (one["about"], question),
-                {"about": one["about"], "question": question, "would_change": [], "grounds": []},
-            )
-            known["would_change"] = list(dict.fromkeys([*known["would_change"], *one["would_change"]]))
-            known["grounds"].append(self.grounds(rule))
-        return [asked[key] for key in sorted(asked)]
-
-    def advice(self, fired: Sequence[Rule], silenced: frozenset[str]) -> list[dict[str, Any]]:
-        """Advice by topic, without the topics that a gate holds back."""
-        items = [
-            {
-                "topic": one["topic"],
-                "text": self.fill(rule, one["text"]),
-                "fields": list(one["fields_"]),
-                "limitations": self._limits[rule.id],
-                "grounds": [self.grounds(rule)],
-            }
-            for rule in fired
-            for one in rule.then.get("advice", ())
-            if one["topic"] not in silenced
-        ]
-        return sorted(items, key=lambda one: TOPICS.index(one["topic"]))
-
-
-def _hours(value: Any) -> int | float:
-    number = float(value)
-    return int(number) if number.is_integer() else number
-
-
-def _merge_cautions(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Two rules with one code: the more severe one speaks, the other adds what it has to say and its grounds."""
-    if SEVERITIES.index(second["severity"]) < SEVERITIES.index(first["severity"]):
-        first, second = second, first
-    triggers = {one["pointer"]: one for one in (*first["triggered_by"], *second["triggered_by"])}
-    return {
-        **first,
-        "detail": _joined(first["detail"], second["detail"]),
-        "action": _joined(first["action"], second["action"]),
-        "monitoring": list(dict.fromkeys([*first["monitoring"], *second["monitoring"]])),
-        "triggered_by": list(triggers.values()),
-        "limitations": list(dict.fromkeys([*first["limitations"], *second["limitations"]])),
-        "grounds": [*first["grounds"], *second["grounds"]],
-    }
-
-
-def _joined(first: str, second: str) -> str:
-    return first if second in first else f"{first} {second}"

@@ -157,9 +157,9 @@ class Painter:
         return _UNKNOWN_FLAG if sex == "unknown" else _flag(sex == one.key)
 
     def _pregnancy(self, one: Input, context: _Context) -> Bounds:
-        if context.patient.get("sex") == "male":
-            return _flag(one.key == "none")
         value = context.patient.get("pregnancy", "unknown")
+        if value == "unknown" and context.patient.get("sex") == "male":
+            value = "none"
         return _UNKNOWN_FLAG if value == "unknown" else _flag(value == one.key)
 
     def _bowel(self, one: Input, context: _Context) -> Bounds:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from service.knowledge.case_file import EXAMPLE_DAY
 from service.knowledge.criteria import All, Any_, Atom, Choice, Criterion
 from service.knowledge.inputs import Input
 from service.knowledge.rule import Case, Evidence, Rule
-from service.knowledge.rule_file import EXAMPLE_DAY
 from service.knowledge.vocabulary import Lab, Vital, Vocabulary
 
 

@@ -12,22 +12,19 @@ from typing import Any
 
 from marshmallow import fields
 
+from service.knowledge.bands import band_rules, bands_of, read_band_table
 from service.knowledge.criteria import Criterion
 from service.knowledge.criterion_file import Band, CriterionReader
 from service.knowledge.errors import Fault, KnowledgeError
 from service.knowledge.fields import Day, Key, Strict, Text, load
 from service.knowledge.generated import generated_rules
 from service.knowledge.inputs import Input
+from service.knowledge.intakes import intake_rules
+from service.knowledge.interactions import interaction_rules
 from service.knowledge.rule import Rule
 from service.knowledge.rule_file import read_rule
-from service.knowledge.tables import (
-    band_rules,
-    bands_of,
-    intake_rules,
-    interaction_rules,
-    read_band_table,
-)
-from service.knowledge.vocabulary import Vocabulary, load_vocabulary
+from service.knowledge.vocabulary import Vocabulary
+from service.knowledge.vocabulary_file import load_vocabulary
 from service.knowledge.yaml_file import Document, read_document
 
 _TABLES = ("bands", "intakes", "interactions")
