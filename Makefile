@@ -15,7 +15,7 @@ export HOST PORT
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types openapi openapi-check bench lock clean setup setup-dev
+.PHONY: help serve test check lint types openapi openapi-check examples bench lock clean setup setup-dev
 
 help:
 	@echo 'make serve          set up and serve on $(HOST):$(PORT)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make types          mypy'
 	@echo 'make openapi        write openapi.yaml anew'
 	@echo 'make openapi-check  say whether openapi.yaml is what the code describes'
+	@echo 'make examples       write the answers of examples/ anew'
 	@echo 'make bench          measure against an empty endpoint'
 	@echo 'make lock           choose the newest allowed versions and write the lock files'
 	@echo 'make clean          remove all that was built'
@@ -56,6 +57,9 @@ openapi: setup-dev
 
 openapi-check: setup-dev
 	$(python) -m service openapi --check
+
+examples: setup-dev
+	LOG_LEVEL=error $(python) -m tools.write_examples
 
 bench: setup-dev
 	$(python) -m bench $(BENCH_ARGS)

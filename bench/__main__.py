@@ -52,13 +52,11 @@ def _throughput(port: int, rounds: int, seconds: float, connections: int) -> Non
     print(f"\n{rounds} interleaved rounds of {seconds:g} s, {connections} connections; medians")
     print(f"{'':34}{'req/s':>8}{'ratio':>8}{'p50 x':>8}{'p99 x':>8}")
     for name, mine in results.items():
+        pairs = list(zip(mine, floor, strict=True))
+        ratio = statistics.median(one.rate / base.rate for one, base in pairs)
+        slower = [statistics.median(one.percentile(p) / base.percentile(p) for one, base in pairs) for p in (0.5, 0.99)]
         print(
-            f"{name:34}{statistics.median(one.rate for one in mine):8.0f}"
-            f"{statistics.median(one.rate / base.rate for one, base in zip(mine, floor, strict=True)):8.2f}"
-            + "".join(
-                f"{statistics.median(one.percentile(p) / base.percentile(p) for one, base in zip(mine, floor, strict=True)):8.1f}"
-                for p in (0.5, 0.99)
-            )
+            f"{name:34}{statistics.median(one.rate for one in mine):8.0f}{ratio:8.2f}{slower[0]:8.1f}{slower[1]:8.1f}"
         )
 
 

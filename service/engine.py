@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from operator import itemgetter
+from operator import ge, gt, itemgetter, le, lt
 
 import durable_rules_engine
 
@@ -56,6 +56,7 @@ _PART = "$part"
 _SIDES: tuple[Side, ...] = ("lo", "hi")
 _READINGS: tuple[Reading, ...] = ("certain", "possible")
 _OPERATORS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
+_COMPARE: dict[str, Callable[[float, float], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
 _FACT = '{"id":"f0","sid":"1","kind":"patient"'
 _SENTINEL = '{"id":"$z","sid":"1","kind":"$sentinel","v":0.5,"w":"a\\"b"}'
 _SENTINEL_RULE = (
@@ -103,9 +104,18 @@ class Engine:
     """All rules, compiled into shards; safe to share between threads."""
 
     def __init__(
-        self, criteria: Sequence[Criterion], inputs: Sequence[str], only_certain: Collection[int] = ()
+        self,
+        criteria: Sequence[Criterion],
+        inputs: Sequence[str],
+        only_certain: Collection[int] = (),
+        typical: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
-        """``only_certain`` are the numbers of criteria of which nobody asks whether they are possible."""
+        """Compile criteria over the named inputs.
+
+        ``only_certain`` are the numbers of criteria of which nobody asks whether they are possible. ``typical`` are the
+        bounds of a patient of whom little is said: rules that cannot hold for such a patient share shards. It decides
+        what is skipped, never what holds.
+        """
         parts = _Parts()
         rules = [
             ((number, reading), _alternatives(number, parts.factor(lower(criterion, reading))))
@@ -118,16 +128,23 @@ class Engine:
         names = [*inputs, *(_part_name(number) for number in range(len(part_rules)))]
         numbers = {name: number for number, name in enumerate(names)}
         _check_properties(len(names))
+        usual = _usual(inputs, typical)
         self._parts = [
-            _build_shards(f"parts{level}-", [one for one in part_rules if parts.levels[one[0][0]] == level], numbers)
+            _build_shards(
+                f"parts{level}-", [one for one in part_rules if parts.levels[one[0][0]] == level], numbers, usual
+            )
             for level in levels
         ]
-        self._shards = _build_shards("rules", rules, numbers)
-        self._first_part, self._part_count = len(inputs), len(part_rules)
+        self._shards = _build_shards("rules", rules, numbers, usual)
+        self._part_count = len(part_rules)
         self._lock = threading.Lock()
         self._failures = 0
-        self._texts = _Fragments(len(names))
-        self._warm_up = self._texts.of([0.0] * len(names), [1.0] * len(names))
+        terms: dict[int, set[Term]] = {}
+        for _, found in (*rules, *part_rules):
+            for term in frozenset().union(*found):
+                terms.setdefault(_place(term, numbers), set()).add(term)
+        self._texts = _Fragments(len(inputs), len(part_rules), terms)
+        self._warm_up = _Picture([0.0] * len(inputs), [1.0] * len(inputs), len(part_rules), self._texts).fragments
         for shard in (*(shard for level in self._parts for shard in level), *self._shards):
             self._create(shard)
 
@@ -141,7 +158,7 @@ class Engine:
         with self._lock:
             for level in self._parts:
                 for part, _ in self._run_all(level, picture):
-                    picture.set_part(self._first_part + part)
+                    picture.set_part(part)
             for rule, reading in self._run_all(self._shards, picture):
                 found[reading].add(rule)
             self._failures = 0
@@ -216,37 +233,52 @@ def _number(value: float) -> str:
 
 
 class _Fragments:
-    """Bounds as pieces of a JSON object; those of flags and unknown values are made once."""
+    """Bounds as pieces of a JSON object; those of flags, unknown values and parts are made once.
 
-    def __init__(self, count: int) -> None:
+    A bound for which no comparison of any rule holds is left out: to the engine a property that is absent and one for
+    which nothing holds are the same, and it copies every fact into every firing.
+    """
+
+    def __init__(self, inputs: int, parts: int, terms: Mapping[int, Collection[Term]]) -> None:
         common = (0.0, 1.0, float(UNREACHED), float(-UNREACHED))
+        names = [_property(number, side) for number in range(inputs + parts) for side in _SIDES]
+        self._names = names[: 2 * inputs]
         self._ready = [
-            {value: _fragment(_property(number, side), value) for value in common}
-            for number in range(count)
-            for side in _SIDES
+            {value: _fragment(name, value) if _any_holds(terms.get(place, ()), value) else "" for value in common}
+            for place, name in enumerate(self._names)
         ]
+        self.no_part = [""] * (2 * parts)
+        self.part = [_fragment(name, 1.0) for name in names[2 * inputs :: 2]]
 
     def of(self, low: Sequence[float], high: Sequence[float]) -> list[str]:
         """A piece for each bound, the lower and the upper one of each input in turn."""
         bounds = [value for pair in zip(low, high, strict=True) for value in pair]
+        found = list(map(dict.get, self._ready, bounds))
         return [
-            ready.get(value) or _fragment(_property(place // 2, _SIDES[place % 2]), value)
-            for place, (ready, value) in enumerate(zip(self._ready, bounds, strict=True))
+            piece if piece is not None else _fragment(name, value)
+            for piece, name, value in zip(found, self._names, bounds, strict=True)
         ]
+
+
+def _any_holds(terms: Collection[Term], value: float) -> bool:
+    return any(_COMPARE[term.operator](value, float(term.bound)) for term in terms)
 
 
 class _Picture:
     """The bounds of one patient as numbers and as the engine reads them; parts are added as they are found."""
 
-    def __init__(self, low: Sequence[float], high: Sequence[float], parts: int, texts: _Fragments) -> None:
+    def __init__(self, low: Sequence[float], high: Sequence[float], parts: int, fragments: _Fragments) -> None:
         self.low = [*low, *([0.0] * parts)]
-        self.high = [*high, *([0.0] * parts)]
-        self.fragments = texts.of(self.low, self.high)
+        self.high = high
+        self.fragments = fragments.of(low, high) + fragments.no_part
+        self._first = len(low)
+        self._part = fragments.part
 
-    def set_part(self, number: int) -> None:
+    def set_part(self, part: int) -> None:
         """Note that a part holds."""
+        number = self._first + part
         self.low[number] = 1.0
-        self.fragments[2 * number] = _fragment(_property(number, "lo"), 1.0)
+        self.fragments[2 * number] = self._part[part]
 
 
 class _Parts:
@@ -288,19 +320,35 @@ def _part_name(number: int) -> str:
 
 def _alternatives(number: int, expression: Expression) -> list[frozenset[Term]]:
     found = alternatives(expression)
-    if not 0 < len(found) <= MOST_ALTERNATIVES or any(len(terms) >= MOST_TERMS for terms in found):
-        raise CompileError(f"rule {number} has {len(found)} alternatives, or one of them too many terms")
+    if not 0 < len(found) <= MOST_ALTERNATIVES or any(not 0 < len(terms) < MOST_TERMS for terms in found):
+        raise CompileError(f"rule {number} has {len(found)} alternatives, or one with no or too many terms")
     return found
 
 
+Usual = Callable[[Term], bool]
+"""Whether a comparison usually holds."""
+
+
+def _usual(inputs: Sequence[str], typical: tuple[Sequence[float], Sequence[float]] | None) -> Usual:
+    if typical is None:
+        return lambda term: False
+    bounds = {"lo": dict(zip(inputs, typical[0], strict=True)), "hi": dict(zip(inputs, typical[1], strict=True))}
+
+    def holds(term: Term) -> bool:
+        value = bounds[term.side].get(term.input, 0.0)
+        return _COMPARE[term.operator](value, float(term.bound))
+
+    return holds
+
+
 def _build_shards(
-    name: str, rules: list[tuple[Owner, list[frozenset[Term]]]], numbers: Mapping[str, int]
+    name: str, rules: list[tuple[Owner, list[frozenset[Term]]]], numbers: Mapping[str, int], usual: Usual
 ) -> list[_Shard]:
     flat = [(owner, terms) for owner, found in rules for terms in found]
     frequency = Counter(term for _, terms in flat for term in terms)
     guarded = sorted(
-        ((_guard(terms, frequency), owner, terms) for owner, terms in flat),
-        key=lambda one: (one[0].side, one[0], one[1], sorted(one[2])),
+        ((_guard(terms, frequency, usual), owner, terms) for owner, terms in flat),
+        key=lambda one: (usual(one[0]), one[0], one[1], sorted(one[2])),
     )
     return [
         _build_shard(f"{name}{start}", guarded[start : start + SHARD_SIZE], numbers)
@@ -308,9 +356,9 @@ def _build_shards(
     ]
 
 
-def _guard(terms: frozenset[Term], frequency: Counter[Term]) -> Term:
-    """The comparison by which a rule is put into a shard: a flag where it has one, and the rarest."""
-    return min(terms, key=lambda term: (term.operator != ">=" or term.bound != 1, frequency[term], term))
+def _guard(terms: frozenset[Term], frequency: Counter[Term], usual: Usual) -> Term:
+    """The comparison by which a rule is put into a shard: seldom true, a flag where there is one, and the rarest."""
+    return min(terms, key=lambda term: (usual(term), term.operator != ">=" or term.bound != 1, frequency[term], term))
 
 
 def _can_fire(guards: set[Term], numbers: Mapping[str, int]) -> Callable[[Sequence[float], Sequence[float]], bool]:
@@ -329,7 +377,7 @@ def _build_shard(name: str, rules: list[tuple[Term, Owner, frozenset[Term]]], nu
     places: set[int] = set()
     for index, (_, owner, terms) in enumerate(rules):
         for term in terms:
-            places.add(2 * numbers[term.input] + _SIDES.index(term.side))
+            places.add(_place(term, numbers))
         conditions = ",".join(
             f'{{"{_OPERATORS[term.operator]}":{{"{_property(numbers[term.input], term.side)}":'
             f"{_number(float(term.bound))}}}}}"
@@ -348,6 +396,11 @@ def _build_shard(name: str, rules: list[tuple[Term, Owner, frozenset[Term]]], nu
         owners,
         _can_fire({guard for guard, _, _ in rules}, numbers),
     )
+
+
+def _place(term: Term, numbers: Mapping[str, int]) -> int:
+    """Where the fragment of a bound stands: the lower and the upper one of each input in turn."""
+    return 2 * numbers[term.input] + _SIDES.index(term.side)
 
 
 def _property(number: int, side: Side) -> str:

@@ -20,6 +20,8 @@ import yaml
 Json = Mapping[str, Any]
 Truth = bool | None
 Test = Callable[["Patient"], Truth]
+DrugGroups = Mapping[str, tuple[set[str], set[str]]]
+"""By name: the drugs that are meant, and the routes (none: any)."""
 
 FIRES, SILENT, NOT_EVALUATED = "fires", "silent", "not_evaluated"
 RULES = Path(__file__).resolve().parent.parent / "rules"
@@ -168,7 +170,7 @@ def words(text: str) -> tuple[str, ...]:
 class Patient:
     """A request, and what follows from it before any rule is read."""
 
-    def __init__(self, body: Json, vocabulary: Vocabulary, drug_groups: Mapping[str, tuple[set[str], set[str]]]) -> None:
+    def __init__(self, body: Json, vocabulary: Vocabulary, drug_groups: DrugGroups) -> None:
         self.body = body
         self.vocabulary = vocabulary
         self.as_of = date.fromisoformat(body["as_of"])
@@ -177,7 +179,7 @@ class Patient:
         self.vitals: Json = body.get("vitals", {})
         self.age = self.person.get("age_years")
         self.sex = known(self.person.get("sex"))
-        self.pregnancy = "none" if self.sex == "male" else known(self.person.get("pregnancy"))
+        self.pregnancy = known(self.person.get("pregnancy")) or ("none" if self.sex == "male" else None)
         self.bowel = known(body.get("bowel_pattern"))
         self.conditions: set[str] | None = None
         if "conditions" in body:
@@ -189,7 +191,7 @@ class Patient:
         self.calculated = self._calculated_egfr()
         self.calcium = self._calcium()
 
-    def _drugs(self, groups: Mapping[str, tuple[set[str], set[str]]]) -> dict[str, list[Json]]:
+    def _drugs(self, groups: DrugGroups) -> dict[str, list[Json]]:
         """The medications of each group that has any. A medication without a route is taken by mouth."""
         found: dict[str, list[Json]] = {}
         for one in self.body["medications"]:
@@ -356,9 +358,7 @@ class Oracle:
     def __init__(self, folder: Path = RULES) -> None:
         self.vocabulary = Vocabulary(folder)
         self.files = {
-            path.stem: read_yaml(path)
-            for path in sorted(folder.glob("*/*.yaml"))
-            if path.parent.name != "vocabulary"
+            path.stem: read_yaml(path) for path in sorted(folder.glob("*/*.yaml")) if path.parent.name != "vocabulary"
         }
         self.tables = {one["lab"]: one["bands"] for one in self.files.values() if one["kind"] == "bands"}
         self.groups = {
@@ -429,7 +429,8 @@ class Oracle:
         """Values outside the plausible range, values that look like another unit's, and eGFR values that differ."""
         for lab, said in self.vocabulary.labs.items():
             name = lab.replace("_", "-")
-            yield f"range-{name}", self._in_ranges(lab, {unit: [one["plausible"]] for unit, one in said["units"].items()})
+            plausible = {unit: [one["plausible"]] for unit, one in said["units"].items()}
+            yield f"range-{name}", self._in_ranges(lab, plausible)
             if "swap_hint" in said:
                 hints: dict[str, list[list[str]]] = {}
                 for hint in said["swap_hint"]:
@@ -448,14 +449,13 @@ class Oracle:
         yield "egfr-values-disagree", disagree
 
     def _in_ranges(self, lab: str, ranges: Mapping[str, list[list[str]]], hint: bool = False) -> Test:
-        """A hint: inside one of the unit's half-open ranges. Else: outside the unit's range."""
+        """Of the value as it was sent. A hint: inside one of the unit's half-open ranges. Else: outside its range."""
         limits = {unit: [(Fraction(low), Fraction(high)) for low, high in pairs] for unit, pairs in ranges.items()}
 
         def test(patient: Patient) -> Truth:
-            found = patient.value(lab)
-            if found is None:
+            if lab not in patient.labs:
                 return None
-            value, unit = found
+            value, unit = exact(patient.labs[lab]["value"]), patient.labs[lab]["unit"]
             if hint:
                 return any(low <= value < high for low, high in limits.get(unit, ()))
             return any(not low <= value <= high for low, high in limits[unit])

@@ -161,6 +161,18 @@ def test_both_evaluators_follow_kleene(seed: int) -> None:
         assert engine.evaluate(*patient) == second(*patient) == expected(criteria, patient)
 
 
+def test_a_reading_that_nobody_asks_for() -> None:
+    """Where only what is certain is asked for, the rest is as it would be otherwise."""
+    dice = random.Random(5)
+    criteria = some_criteria(5, 40)
+    spared = set(range(0, 40, 3))
+    engine, second = Engine(criteria, INPUTS, spared), build_evaluator(criteria, INPUTS, spared)
+    for _ in range(150):
+        patient = a_patient(dice)
+        whole = expected(criteria, patient)
+        assert engine.evaluate(*patient) == second(*patient) == Outcomes(whole.certain, whole.possible - spared)
+
+
 def test_the_rulebook_at_random(rulebook: Rulebook) -> None:
     """The real criteria on inputs that no patient has: the two evaluators agree on all of them."""
     dice = random.Random(3)
@@ -187,7 +199,7 @@ class Between:
     """Stands before the C module, notes what it is given, and can play a fault once."""
 
     def __init__(self) -> None:
-        self.definitions: list[dict[str, Any]] = []
+        self.definitions: list[str] = []
         self.facts: list[str] = []
         self.faults: dict[str, Callable[..., Any]] = {}
 
@@ -196,7 +208,7 @@ class Between:
 
         def call(*arguments: Any) -> Any:
             if name == "create_ruleset":
-                self.definitions.append(json.loads(arguments[1]))
+                self.definitions.append(arguments[1])
             if name == "assert_fact":
                 self.facts.append(arguments[1])
             fault = self.faults.pop(name, None)
@@ -225,7 +237,8 @@ def test_every_definition_is_in_the_regime(between: Between, rulebook: Rulebook)
     """At most 60 rules a shard, one pattern a rule, led by kind, then plain comparisons of one property each."""
     Engine([rule.criterion for rule in rulebook.rules.values()], list(rulebook.inputs))
     assert len(between.definitions) > 5
-    for definition in between.definitions:
+    for text in between.definitions:
+        definition = json.loads(text)
         assert 1 <= len(definition) - 1 <= 60
         sentinel = definition.pop("z")
         assert sentinel["pri"] == 65535
@@ -257,7 +270,7 @@ def test_numbers_have_no_exponent(between: Between) -> None:
     limits = [Decimal("0.0000001"), Decimal("123456789012345")]
     criteria = [Atom("number_0", ">=", limit) for limit in limits]
     engine = Engine(criteria, INPUTS)
-    assert not re.search(r"\d[eE]", json.dumps(between.definitions, default=str).replace("1e-07", "0.0000001"))
+    assert not any(re.search(r"\d[eE]", text) for text in between.definitions)
     for value in (1e-7, 9.9e-8, 1.01e-7, 1e-300, 123456789012345.0, 123456789012344.0, 1e22, -1e-9):
         between.facts.clear()
         patient = [value] * len(INPUTS), [value] * len(INPUTS)
@@ -402,9 +415,7 @@ FAULTS: dict[str, tuple[str, Callable[..., Any]]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_gives_no_answer_and_leaves_nothing(
-    fault: str, between: Between, criteria: list[Criterion]
-) -> None:
+def test_a_fault_gives_no_answer_and_leaves_nothing(fault: str, between: Between, criteria: list[Criterion]) -> None:
     """After a fault there is an error and no outcome; the next evaluations are right."""
     engine = Engine(criteria, INPUTS)
     for seed in range(4):
@@ -419,10 +430,12 @@ def test_a_fault_gives_no_answer_and_leaves_nothing(
 def test_the_sentinel_must_be_handled(between: Between, criteria: list[Criterion]) -> None:
     """A sentinel that matches nothing means that nothing can be trusted."""
     engine = Engine(criteria, INPUTS)
-    between.faults["assert_fact"] = lambda real, *arguments: (
-        between.faults.update(assert_fact=_unanswered),
-        real(*arguments),
-    )[1]
+
+    def first(real: Callable[..., Any], *arguments: Any) -> Any:
+        between.faults["assert_fact"] = _unanswered
+        return real(*arguments)
+
+    between.faults["assert_fact"] = first
     with pytest.raises(EngineError, match="did not finish"):
         engine.evaluate(*a_patient(random.Random(1)))
     assert_right(engine, criteria, 1)
@@ -529,7 +542,9 @@ engine, dice, interrupted = Engine(criteria, INPUTS), random.Random(1), 0
 class Late(Exception): pass
 def late(*_): raise Late
 signal.signal(signal.SIGALRM, late)
-for attempt in range(3000):
+for attempt in range(100_000):
+    if interrupted == 200:
+        break
     patient = a_patient(dice)
     want = expected(criteria, patient)
     try:
@@ -541,7 +556,7 @@ for attempt in range(3000):
         signal.setitimer(signal.ITIMER_REAL, 0)
         interrupted += 1
         assert_right(engine, criteria, attempt, 1)
-assert interrupted > 100, interrupted
+assert interrupted == 200, interrupted
 """
     )
 

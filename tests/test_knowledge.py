@@ -51,7 +51,7 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     "an unknown condition": (GATE, r"condition: long_qt", "condition: long_tq", "the condition 'long_tq' is not known"),
     "an unknown kind of criterion": (GATE, r"\{condition: long_qt\}", "{diagnosis: long_qt}", "exactly one kind"),
     "an unknown lab": (
-        "labs/drug-ppi-long-term.yaml", r"lab: magnesium$", "lab: magnesium_serum", "lab 'magnesium_serum' is not known",
+        "labs/drug-ppi-long-term.yaml", r"lab: magnesium$", "lab: magnesium_serum", "'magnesium_serum' is not known",
     ),
     "an unknown status": (
         "vitamin-d/vitd-high.yaml", r"status: \[?high\]?", "status: [hihg]", "the status 'hihg' is not known",
@@ -65,7 +65,7 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     "a threshold without its unit": (
         "urgent/urgent-magnesium-severely-low.yaml", r"below: \[0\.40 mmol/L", "below: [0.40", "must be a quantity",
     ),
-    "a missing source": (GATE, r"sources: \[[A-Z0-9-]+", "sources: [SRC-NOBODY", "the source 'SRC-NOBODY' is not known"),
+    "a missing source": (GATE, r"sources: \[[A-Z0-9-]+", "sources: [SRC-NOBODY", "'SRC-NOBODY' is not known"),
     "an unknown form": (
         "magnesium/mg-goal-sleep.yaml", r"form: magnesium_glycinate", "form: magnesium_glycine", "the form",
     ),

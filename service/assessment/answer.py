@@ -47,12 +47,8 @@ class Composer:
 
     def compose(self, picture: Picture, outcomes: Outcomes) -> dict[str, Any]:
         """The answer to one request."""
-        fired = [rule for number, rule in enumerate(self._rules) if number in outcomes.certain]
-        unknown = [
-            rule
-            for number, rule in enumerate(self._rules)
-            if number in outcomes.possible and number not in outcomes.certain
-        ]
+        fired = [self._rules[number] for number in sorted(outcomes.certain)]
+        unknown = [self._rules[number] for number in sorted(outcomes.possible - outcomes.certain)]
         missing = {rule.id: self._tracer.missing(rule, picture) for rule in unknown}
         disposition = self._disposition(fired, unknown)
         writer = Writer(self._rulebook, self._tracer, self._evidence, self._limits, picture)

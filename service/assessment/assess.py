@@ -19,6 +19,17 @@ class IncompleteEvaluation(Exception):
     """The rules were not evaluated to the end, or two readings of them differ. There is no answer."""
 
 
+_LITTLE_SAID: Mapping[str, Any] = {
+    "medications": [],
+    "conditions": [],
+    "symptoms": [],
+    "goals": [],
+    "supplements": {},
+    "preferences": {},
+}
+"""A patient with nothing in any list: the engine sorts its rules by what can hold for most."""
+
+
 class Assessor:
     """Evaluates requests against one rulebook; built once, shared by all threads."""
 
@@ -28,8 +39,10 @@ class Assessor:
         names = list(rulebook.inputs)
         self.input_names = names
         self.painter = Painter(rulebook)
-        only_certain = {number for number, rule in enumerate(self.rules) if rule.kind in UNSAID_WHEN_UNKNOWN}
-        self.engine = Engine(criteria, names, only_certain)
+        only_certain = frozenset(number for number, rule in enumerate(self.rules) if rule.kind in UNSAID_WHEN_UNKNOWN)
+        self._only_certain = only_certain
+        typical = self.painter.paint(_LITTLE_SAID)
+        self.engine = Engine(criteria, names, only_certain, (typical.low, typical.high))
         self.second = build_evaluator(criteria, names, only_certain)
         self._all_readings = build_evaluator(criteria, names)
         self.compose = Composer(rulebook, self.rules).compose
@@ -56,6 +69,8 @@ class Assessor:
             raise IncompleteEvaluation("the rule engine did not finish") from error
         if found != self.second(picture.low, picture.high):
             raise IncompleteEvaluation("the two evaluators differ")
+        if not found.certain - self._only_certain <= found.possible:
+            raise IncompleteEvaluation("a rule is certain and yet not possible")
         return found
 
     def outcome_by_rule(self, request: Mapping[str, Any]) -> dict[str, Outcome]:

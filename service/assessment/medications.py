@@ -14,9 +14,9 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Lower-case words without accents and punctuation."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return tuple(_WORD.findall(plain.lower()))
+    """Lower-case words without accents; whatever is no letter or digit parts them."""
+    plain = "".join(one for one in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(one))
+    return tuple(_WORD.findall(plain))
 
 
 class MedicationIndex:

@@ -6,7 +6,7 @@ this patient (the threshold printed for a unit that was not used) has none (NaN)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import nan
@@ -27,6 +27,12 @@ _UNKNOWN_FLAG = (0.0, 1.0)
 _ABSENT = (nan, nan)
 _YES = (1.0, 1.0)
 _NO = (0.0, 0.0)
+
+_LISTS = ("condition", "symptom", "goal", "drug")
+"""Kinds of flags that are decided by a list of words."""
+
+_RESULTS = {"lab_value": "lab", "lab_reported": "lab", "lab_sent": "lab", "lab_age": "lab", "vital": "vital"}
+"""Kinds of numbers that are decided by one result, and where results of that kind are sent."""
 
 Bounds = tuple[float, float]
 
@@ -55,7 +61,7 @@ class Painter:
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._vocabulary = rulebook.vocabulary
-        self._inputs = [(_BOUNDS[one.kind], one.members) for one in rulebook.inputs.values()]
+        self._prepare(list(rulebook.inputs.values()))
         self._medications = MedicationIndex(rulebook.vocabulary)
         self._groups: dict[str, list[tuple[str, frozenset[str]]]] = {}
         for group in rulebook.drug_groups.values():
@@ -66,6 +72,24 @@ class Painter:
             for system, codes in ((SNOMED, condition.snomed), (ICD10CM, condition.icd10cm)):
                 for code in codes:
                     self._codes.setdefault((system, code), []).append(key)
+
+    def _prepare(self, inputs: Sequence[Input]) -> None:
+        """Sort the inputs by what decides them, so that a request costs what it says and not what it might say."""
+        # Where nothing is said below: every list is empty, every result unknown.
+        self._blank = [_UNKNOWN if one.kind in _RESULTS else _NO for one in inputs]
+        self._by_word: dict[tuple[str, str], list[int]] = {}
+        self._by_list: dict[str, list[int]] = {kind: [] for kind in _LISTS}
+        self._by_result: dict[tuple[str, str], list[tuple[int, Input]]] = {}
+        self._others: list[tuple[int, tuple[Input, ...]]] = []
+        for number, one in enumerate(inputs):
+            if one.kind in _LISTS:
+                self._by_list[one.kind].append(number)
+                for member in one.members:
+                    self._by_word.setdefault((one.kind, member.key), []).append(number)
+            elif one.kind in _RESULTS:
+                self._by_result.setdefault((_RESULTS[one.kind], one.key), []).append((number, one))
+            else:
+                self._others.append((number, one.members))
 
     def paint(self, request: Mapping[str, Any]) -> Picture:
         """The bounds of every input for one request."""
@@ -82,20 +106,11 @@ class Painter:
             groups=self._group_positions(request, medications),
         )
         context.egfr = estimate_gfr(self._vocabulary, context.request)
-        low: list[float] = []
-        high: list[float] = []
-        for bounds, members in self._inputs:
-            if len(members) == 1:
-                lo, hi = bounds(self, members[0], context)
-            else:
-                several = [bounds(self, one, context) for one in members]
-                lo, hi = max(one[0] for one in several), max(one[1] for one in several)
-            low.append(lo)
-            high.append(hi)
+        bounds = self._bounds(context)
         return Picture(
             request,
-            low,
-            high,
+            [one[0] for one in bounds],
+            [one[1] for one in bounds],
             context.egfr,
             context.calcium,
             medications,
@@ -147,6 +162,24 @@ class Painter:
                 positions.setdefault(key, []).append(index)
         return positions
 
+    def _bounds(self, context: _Context) -> list[Bounds]:
+        bounds = self._blank.copy()
+        for kind, said in context.said().items():
+            if said is None:
+                for number in self._by_list[kind]:
+                    bounds[number] = _UNKNOWN_FLAG
+            else:
+                for word in said:
+                    for number in self._by_word.get((kind, word), ()):
+                        bounds[number] = _YES
+        for result in context.results():
+            for number, one in self._by_result.get(result, ()):
+                bounds[number] = _BOUNDS[one.kind](self, one, context)
+        for number, members in self._others:
+            each = [_BOUNDS[one.kind](self, one, context) for one in members]
+            bounds[number] = each[0] if len(each) == 1 else (max(lo for lo, _ in each), max(hi for _, hi in each))
+        return bounds
+
     # The bounds of one input, by kind.
 
     def _age(self, one: Input, context: _Context) -> Bounds:
@@ -181,14 +214,21 @@ class Painter:
             return _ABSENT
         return _number(in_unit(self._vocabulary, one.key, result, one.unit))
 
-    def _lab_age(self, one: Input, context: _Context) -> Bounds:
-        used = context.used(one.key)
-        if not used:
+    def _lab_sent(self, one: Input, context: _Context) -> Bounds:
+        result = context.request.get("labs", {}).get(one.key)
+        if result is None:
             return _UNKNOWN
-        days = [context.request["labs"][key].get("collected_on") for key in used]
+        return _number(result["value"]) if result["unit"] == one.unit else _ABSENT
+
+    def _lab_age(self, one: Input, context: _Context) -> Bounds:
+        # A value is as old as its oldest part; of several eGFR values the newest counts.
+        ages = [max(self._days(context, key) for key in used) for used in context.used(one.key)]
+        return _number(min(ages)) if ages else _UNKNOWN
+
+    def _days(self, context: _Context, lab: str) -> int:
+        day = context.request["labs"][lab].get("collected_on")
         # A result without a date was sent as the current one.
-        ages = [(context.request["as_of"] - day).days if day is not None else 0 for day in days]
-        return _number(min(ages) if one.key == "egfr" else max(ages))
+        return (context.request["as_of"] - day).days if day is not None else 0
 
     def _lab_measured(self, one: Input, context: _Context) -> Bounds:
         if one.key == "egfr":
@@ -198,23 +238,6 @@ class Painter:
     def _vital(self, one: Input, context: _Context) -> Bounds:
         vital = context.request.get("vitals", {}).get(one.key)
         return _UNKNOWN if vital is None else _number(vital["value"])
-
-    def _condition(self, one: Input, context: _Context) -> Bounds:
-        if "conditions" not in context.request:
-            return _UNKNOWN_FLAG
-        return _flag(one.key in context.conditions)
-
-    def _symptom(self, one: Input, context: _Context) -> Bounds:
-        return _listed(context.request.get("symptoms"), one.key)
-
-    def _goal(self, one: Input, context: _Context) -> Bounds:
-        goals = context.request.get("goals")
-        return _UNKNOWN_FLAG if goals is None else _flag(one.key in goals)
-
-    def _drug(self, one: Input, context: _Context) -> Bounds:
-        if "medications" not in context.request:
-            return _UNKNOWN_FLAG
-        return _flag(one.key in context.groups)
 
     def _drug_days(self, one: Input, context: _Context) -> Bounds:
         if "medications" not in context.request:
@@ -233,7 +256,7 @@ class Painter:
     def _supplement_form(self, one: Input, context: _Context) -> Bounds:
         agent, _, form = one.key.partition("/")
         supplements = context.request.get("supplements")
-        if any(form in ingredients for ingredients in context.medications or ()):
+        if form in context.taken_by_mouth():
             return _YES  # a salt taken as a medicine, such as a laxative
         if supplements is None:
             return _UNKNOWN_FLAG
@@ -279,6 +302,33 @@ class _Context:
     medications: Sequence[frozenset[str]] | None
     groups: dict[str, list[int]]
 
+    def said(self) -> dict[str, Collection[str] | None]:
+        """The words of each list; None where nothing is said."""
+        request = self.request
+        return {
+            "condition": self.conditions if "conditions" in request else None,
+            "symptom": [one["key"] for one in request["symptoms"]] if "symptoms" in request else None,
+            "goal": request.get("goals"),
+            "drug": self.groups if "medications" in request else None,
+        }
+
+    def results(self) -> set[tuple[str, str]]:
+        """Labs and vitals that are known, calculated ones included."""
+        known = {("lab", key) for key in self.request.get("labs", ())}
+        known |= {("vital", key) for key in self.request.get("vitals", ())}
+        known |= {("lab", "egfr")} if self.egfr is not None else set()
+        known |= {("lab", "calcium_adjusted")} if self.calcium is not None else set()
+        return known
+
+    def taken_by_mouth(self) -> set[str]:
+        """Ingredients of medicines taken by mouth; a medicine whose route is not given counts."""
+        return {
+            ingredient
+            for index, ingredients in enumerate(self.medications or ())
+            if self.request["medications"][index].get("route", "oral") == "oral"
+            for ingredient in ingredients
+        }
+
     @property
     def patient(self) -> Mapping[str, Any]:
         patient: Mapping[str, Any] = self.request.get("patient", {})
@@ -291,15 +341,17 @@ class _Context:
         result: Mapping[str, Any] | None = self.request.get("labs", {}).get(key)
         return result
 
-    def used(self, key: str) -> list[str]:
-        """The labs of the request that a value rests on."""
+    def used(self, key: str) -> list[Sequence[str]]:
+        """The labs of the request that each value of a lab rests on: several values where eGFR is reported, too."""
         labs = self.request.get("labs", {})
-        if key == "egfr":
-            calculated = self.egfr.calculated if self.egfr is not None else ()
-            return [one for one in ("egfr", *(name for each in calculated for name in each.used)) if one in labs]
+        values: list[Sequence[str]] = []
         if key == "calcium_adjusted":
-            return list(self.calcium.used) if self.calcium is not None else []
-        return [key] if key in labs else []
+            return [self.calcium.used] if self.calcium is not None else []
+        if key in labs:
+            values.append((key,))
+        if key == "egfr" and self.egfr is not None:
+            values += [one.used for one in self.egfr.calculated]
+        return values
 
 
 def _with_condition_keys(request: Mapping[str, Any], conditions: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -320,27 +372,18 @@ def _flag(holds: bool) -> Bounds:
     return _YES if holds else _NO
 
 
-def _listed(items: Sequence[Mapping[str, Any]] | None, key: str) -> Bounds:
-    if items is None:
-        return _UNKNOWN_FLAG
-    return _flag(any(item["key"] == key for item in items))
-
-
-_BOUNDS = {
+_BOUNDS: dict[str, Callable[[Painter, Input, _Context], Bounds]] = {
     "age_years": Painter._age,
     "sex": Painter._sex,
     "pregnancy": Painter._pregnancy,
     "bowel_pattern": Painter._bowel,
     "lab_value": Painter._lab_value,
     "lab_reported": Painter._lab_reported,
+    "lab_sent": Painter._lab_sent,
     "lab_age": Painter._lab_age,
     "lab_measured": Painter._lab_measured,
     "vital": Painter._vital,
-    "condition": Painter._condition,
-    "symptom": Painter._symptom,
-    "drug": Painter._drug,
     "drug_days": Painter._drug_days,
-    "goal": Painter._goal,
     "supplement": Painter._supplement,
     "supplement_form": Painter._supplement_form,
     "supplement_dose": Painter._supplement_number,

@@ -28,6 +28,7 @@ class Tracer:
     def __init__(self, rulebook: Rulebook) -> None:
         self._rulebook = rulebook
         self._members = {name: one.members for name, one in rulebook.inputs.items()}
+        self._fixed_places = {name: _fixed_place(one) for name, one in rulebook.inputs.items()}
         self._explainers = build_explainers(list(rulebook.rules.values()), list(rulebook.inputs))
 
     def triggers(self, rule: Rule, picture: Picture) -> list[Trigger]:
@@ -42,9 +43,13 @@ class Tracer:
     def missing(self, rule: Rule, picture: Picture) -> list[str]:
         """The places of the request that a value would have to be given at."""
         names = dict.fromkeys(self._explainers[rule.id].missing(picture.low, picture.high))
-        pointers = {
-            pointer for name in names for one in self._members[name] for pointer in self.missing_places(one, picture)
-        }
+        pointers: set[str] = set()
+        for name in names:
+            fixed = self._fixed_places[name]
+            if fixed is not None:
+                pointers.add(fixed)
+            else:
+                pointers.update(place for one in self._members[name] for place in self.missing_places(one, picture))
         return sorted(pointers)
 
     def unknown_criteria(self, rule: Rule, picture: Picture) -> list[str]:
@@ -68,6 +73,8 @@ class Tracer:
             case "bowel_pattern":
                 said = request.get("bowel_pattern")
                 return [Trigger("/bowel_pattern", str(said))] if said == one.key else []
+            case "lab_sent":
+                return [Trigger(f"/labs/{one.key}", self.show_lab(one.key, request["labs"][one.key]))]
             case "lab_value" | "lab_reported" | "lab_age" | "lab_measured" | "derived":
                 return [
                     Trigger(f"/labs/{key}", self.show_lab(key, request["labs"][key]))
@@ -110,20 +117,6 @@ class Tracer:
     def missing_places(self, one: Input, picture: Picture) -> list[str]:
         """Where the value of an unknown input would be said."""
         match one.kind:
-            case "age_years" | "sex" | "pregnancy":
-                return [f"/patient/{one.kind}"]
-            case "bowel_pattern":
-                return ["/bowel_pattern"]
-            case "lab_value" | "lab_reported" | "lab_age" | "lab_measured":
-                return [f"/labs/{one.key}"]
-            case "derived":
-                return ["/labs/egfr"]
-            case "vital":
-                return [f"/vitals/{one.key}"]
-            case "condition" | "symptom" | "goal":
-                return [f"/{one.kind}s"]
-            case "drug":
-                return ["/medications"]
             case "drug_days":
                 undated = [
                     f"/medications/{index}/since"
@@ -138,8 +131,9 @@ class Tracer:
                 names = {"supplement_form": "form", "supplement_weeks": "weeks"}
                 dose = "elemental_mg_per_day" if agent == "magnesium" else "dose_iu_per_day"
                 return [f"/supplements/{agent}/{names.get(one.kind, dose)}"]
-            case "preference" | "stated":
-                return []
+            case _:
+                fixed = _fixed_place(one)
+                return [fixed] if fixed is not None else []
 
     def _labs_behind(self, key: str, picture: Picture) -> list[str]:
         labs = picture.request.get("labs", {})
@@ -191,6 +185,27 @@ class Tracer:
                 for drug in sorted((picture.medications or ())[index] & members):
                     found.append(self._rulebook.vocabulary.drugs[drug].display)
         return list(dict.fromkeys(found))
+
+
+def _fixed_place(one: Input) -> str | None:
+    """Where a missing value would be said, for inputs of which that does not depend on the request."""
+    match one.kind:
+        case "age_years" | "sex" | "pregnancy":
+            return f"/patient/{one.kind}"
+        case "bowel_pattern":
+            return "/bowel_pattern"
+        case "lab_value" | "lab_reported" | "lab_sent" | "lab_age" | "lab_measured":
+            return f"/labs/{one.key}"
+        case "derived":
+            return "/labs/egfr"
+        case "vital":
+            return f"/vitals/{one.key}"
+        case "condition" | "symptom" | "goal":
+            return f"/{one.kind}s"
+        case "drug":
+            return "/medications"
+        case _:
+            return None
 
 
 def plain(value: Any) -> Any:

@@ -336,6 +336,7 @@ _PLACEHOLDERS: dict[str, str] = {
     "age_years": "age",
     "lab_value": "lab.{key}",
     "lab_reported": "lab.{key}",
+    "lab_sent": "lab.{key}",
     "lab_age": "lab.{key}",
     "lab_measured": "lab.{key}",
     "vital": "vital.{key}",

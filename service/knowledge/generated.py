@@ -64,17 +64,18 @@ def _rule(
 
 
 def _lab_range(lab: Lab) -> Rule:
-    units = lab.printed_units
+    units = tuple(lab.units)
     inputs: dict[str, Input] = {}
     parts: list[Criterion] = []
     for unit in units:
-        wanted = Input("lab_reported" if len(units) > 1 else "lab_value", lab.key, unit)
+        # The value as it was sent: a lower calculated one must not hide an implausible reported one.
+        wanted = Input("lab_sent", lab.key, unit)
         inputs[wanted.name] = wanted
         low, high = lab.units[unit].plausible
         parts.append(
             Any_((("below", Atom(wanted.name, "<", low, str(low))), ("above", Atom(wanted.name, ">", high, str(high)))))
         )
-    unit = lab.unit if lab.unit in units else units[0]
+    unit = lab.unit
     low, high = lab.units[unit].plausible
     return _rule(
         f"range-{lab.key.replace('_', '-')}",
@@ -118,29 +119,27 @@ def _unit_hint(lab: Lab) -> Rule:
     inputs: dict[str, Input] = {}
     by_unit: dict[str, list[tuple[str, Criterion]]] = {}
     cases: list[Case] = []
-    several = len(lab.printed_units) > 1
     for hint in lab.swap_hints:
-        wanted = Input("lab_reported" if several else "lab_value", lab.key, hint.unit)
+        wanted = Input("lab_sent", lab.key, hint.unit)
         inputs[wanted.name] = wanted
         # A hint's range is half-open, like a band.
         from_, to = Atom(wanted.name, ">=", hint.low, str(hint.low)), Atom(wanted.name, "<", hint.high, str(hint.high))
         by_unit.setdefault(hint.unit, []).append((f"from {hint.low}", _both(from_, to)))
         cases.append(_lab_case(rule_id, lab, hint.unit, hint.low, "fires", f"{hint.low} {hint.unit}"))
         cases.append(_lab_case(rule_id, lab, hint.unit, hint.high, "silent", f"{hint.high} {hint.unit}"))
-    parts = [Any_(tuple(ranges)) for ranges in by_unit.values()]
-    if several:
-        # A unit without a hint cannot look like another one, but the choice must name every unit.
-        for unit in set(lab.printed_units) - set(by_unit):
-            wanted = Input("lab_reported", lab.key, unit)
-            inputs[wanted.name] = wanted
-            parts.append(Any_((("never", Atom(wanted.name, "<", lab.units[unit].possible[0])),)))
+    parts: list[Criterion] = [Any_(tuple(ranges)) for ranges in by_unit.values()]
+    # A unit without a hint cannot look like another one, but the choice must name every unit.
+    for unit in sorted(set(lab.units) - set(by_unit)):
+        wanted = Input("lab_sent", lab.key, unit)
+        inputs[wanted.name] = wanted
+        parts.append(Atom(wanted.name, "<", lab.units[unit].possible[0]))
     asks = " ".join(dict.fromkeys(hint.ask for hint in lab.swap_hints))
     cases.append(Case(rule_id, "not measured", "not_evaluated", {"as_of": EXAMPLE_DAY}, ("looks_like_another_unit",)))
     return _rule(
         rule_id,
         f"{lab.display}: the value looks like another unit's",
         "looks_like_another_unit",
-        Choice(tuple(parts)) if several else parts[0],
+        Choice(tuple(parts)) if len(parts) > 1 else parts[0],
         inputs,
         {
             "code": f"unit-check-{lab.key.replace('_', '-')}",

@@ -20,6 +20,7 @@ InputKind = Literal[
     "bowel_pattern",
     "lab_value",
     "lab_reported",
+    "lab_sent",
     "lab_age",
     "lab_measured",
     "vital",
@@ -79,6 +80,8 @@ class Input:
                 return f"lab_{self.key}_{slug(self.unit)}"
             case "lab_reported":
                 return f"lab_{self.key}_reported_{slug(self.unit)}"
+            case "lab_sent":
+                return f"lab_{self.key}_sent_{slug(self.unit)}"
             case "lab_age":
                 return f"lab_{self.key}_age_days"
             case "lab_measured":

@@ -15,7 +15,7 @@ RULE_KINDS = ("definition", "urgent", "gate", "caution", "question", "suggestion
 ROW_KINDS = ("band", "intake", "interaction", "escalation", "data_quality")
 """Kinds that rows of a table become, or that the vocabulary implies."""
 
-UNSAID_WHEN_UNKNOWN = ("definition", "band", "intake", "escalation", "data_quality")
+UNSAID_WHEN_UNKNOWN = ("definition", "band", "intake", "data_quality")
 """Kinds that are a part of something else: nobody is told that they could not be evaluated."""
 
 
