@@ -110,10 +110,11 @@ class Vocabulary:
         self.forms = file("forms")
         self.drugs = file("drugs")
         self.classes = file("drug-classes")
-        self._names: dict[tuple[str, ...], str] = {}
-        for key, drug in self.drugs.items():
+        combinations = read_yaml(folder / "vocabulary" / "drugs.yaml").get("combinations", {})
+        self._names: dict[tuple[str, ...], set[str]] = {}
+        for key, drug in (*self.drugs.items(), *combinations.items()):
             for name in (drug["display"], *drug.get("names", ())):
-                self._names[words(name)] = key
+                self._names[words(name)] = set(drug.get("ingredients", [key]))
         self.longest_name = max(map(len, self._names))
 
     def convert(self, lab: str, value: Fraction, unit: str, wanted: str) -> Fraction:
@@ -156,7 +157,7 @@ class Vocabulary:
             sizes = range(min(self.longest_name, len(rest)), 0, -1)
             size = next((size for size in sizes if rest[:size] in self._names), 0)
             if size:
-                found.add(self._names[rest[:size]])
+                found |= self._names[rest[:size]]
             rest = rest[size or 1 :]
         return found
 
@@ -179,17 +180,29 @@ class Patient:
         self.vitals: Json = body.get("vitals", {})
         self.age = self.person.get("age_years")
         self.sex = known(self.person.get("sex"))
-        self.pregnancy = known(self.person.get("pregnancy")) or ("none" if self.sex == "male" else None)
         self.bowel = known(body.get("bowel_pattern"))
         self.conditions: set[str] | None = None
         if "conditions" in body:
             self.conditions = set().union(*(vocabulary.conditions_of(one) for one in body["conditions"]))
+        self.pregnancy = self._pregnancy()
         self.goals = set(body["goals"]) if "goals" in body else None
         self.symptoms = {one["key"] for one in body["symptoms"]} if "symptoms" in body else None
         self.by_mouth: set[str] = set()
         self.drugs = self._drugs(drug_groups) if "medications" in body else None
         self.calculated = self._calculated_egfr()
         self.calcium = self._calcium()
+
+    def _pregnancy(self) -> str | None:
+        """What is stated; a diagnosis that implies it outweighs `none`; a man of whom nothing is stated has none."""
+        stated = known(self.person.get("pregnancy"))
+        implied = [
+            one["implies"]["pregnancy"]
+            for key, one in self.vocabulary.conditions.items()
+            if "implies" in one and key in (self.conditions or ())
+        ]
+        if implied and stated in (None, "none"):
+            return "pregnant" if "pregnant" in implied else "lactating"
+        return stated or ("none" if self.sex == "male" else None)
 
     def _drugs(self, groups: DrugGroups) -> dict[str, list[Json]]:
         """The medications of each group that has any. A medication without a route is taken by mouth."""
@@ -411,6 +424,7 @@ class Oracle:
             group = f"row {row['id']}"
             self.groups[group] = set(row["members"]), set(row.get("routes", ()))
             row_tests = [self._taken([group]), in_play, *self._salt_in_scope(file["agent"], row.get("salts", "all"))]
+            row_tests += [self._block(row["when"])] if "when" in row else []
             about = {**row, "kind": "interaction", "caution": row["action"] != "none"}
             yield row["id"], every(row_tests), about
             for number, one in enumerate(row.get("escalate", ()), 1):
@@ -435,7 +449,9 @@ class Oracle:
                 hints: dict[str, list[list[str]]] = {}
                 for hint in said["swap_hint"]:
                     hints.setdefault(hint["unit"], []).append([hint["from"], hint["to"]])
-                yield f"unit-{name}", self._in_ranges(lab, hints, hint=True)
+                for unit, ranges in hints.items():
+                    rule = re.sub("[^a-z0-9]+", "-", f"unit-{name}-{unit}".lower()).strip("-")
+                    yield rule, self._in_ranges(lab, {unit: ranges}, hint=True)
         for vital, said in self.vocabulary.vitals.items():
             low, high = map(Fraction, said["plausible"])
             inside = self._vital(vital, [("at_least", low), ("at_most", high)])

@@ -203,13 +203,14 @@ class Expected:
             (one["lab"], rule)
             for rule in self.saying("labs")
             for one in self.about[rule]["labs"]
-            if one.get("repeat") == "true" or not self.answered(one["lab"])
+            if one.get("repeat") == "true" or not self.answered(one["lab"], one.get("stale_after"))
         }
 
-    def answered(self, lab: str) -> bool:
-        """Whether a lab, or another one that answers for it, is known."""
+    def answered(self, lab: str, stale_after: str | None) -> bool:
+        """Whether a lab, or another one that answers for it, is known, and no older than it may be."""
         others = self.patient.vocabulary.labs.get(lab, {}).get("answered_by", ())
-        return self.patient.value(lab) is not None or any(other in self.patient.labs for other in others)
+        ages = [age for one in (lab, *others) if (age := self.patient.lab_age(one)) is not None]
+        return bool(ages) and (stale_after is None or min(ages) <= int(stale_after.removesuffix(" days")))
 
 
 @pytest.mark.parametrize("share", range(6))

@@ -78,14 +78,25 @@ class DoseRange(StrictSchema):
     high = number()
 
 
+class GoalDose(StrictSchema):
+    """The dose for one goal."""
+
+    goal = string()
+    elemental_mg_per_day = one(DoseRange)
+    schedule = string()
+    titration = string()
+    review_after_weeks = integer()
+
+
 class Dose(StrictSchema):
-    """How much, how to take it, and when to look again."""
+    """How much, how to take it, and when to look again; over all goals, and for each."""
 
     elemental_mg_per_day = one(DoseRange)
     schedule = string()
     titration = string()
     upper_limit_mg_per_day = number()
     review_after_weeks = integer()
+    by_goal = many(GoalDose)
 
 
 class Spacing(StrictSchema):

@@ -104,7 +104,7 @@ class Composer:
             "cautions": writer.cautions(fired),
             "lab_questions": writer.lab_questions(fired),
             "follow_up_questions": writer.questions(fired, [hold.rule for hold in holds if not hold.fired]),
-            "advice": writer.advice(fired, _silenced(holds)),
+            "advice": writer.advice(fired, _silenced(holds), suggestions.suggested),
         }
 
 

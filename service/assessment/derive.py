@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -39,40 +40,48 @@ class Egfr:
         return lowest
 
 
-def estimate_gfr(vocabulary: Vocabulary, request: Mapping[str, Any]) -> Egfr | None:
-    """Reported eGFR and, where creatinine or cystatin C allow it, the calculated one; None when neither is there."""
+def estimate_gfr(
+    vocabulary: Vocabulary, request: Mapping[str, Any], pregnancy: str = "unknown", conditions: Collection[str] = ()
+) -> Egfr | None:
+    """Reported eGFR and, where creatinine or cystatin C allow it, the calculated one; None when neither is there.
+
+    Where sex is not known both readings of an equation are given. The lowest value decides.
+    """
     labs: Labs = request.get("labs", {})
     reported: Decimal | None = labs["egfr"]["value"] if "egfr" in labs else None
-    calculated = _calculate(vocabulary, request, labs)
-    values = [float(one) for one in ([reported] if reported is not None else [])] + [one.value for one in calculated]
+    calculated = _calculate(vocabulary, request, labs, pregnancy, conditions)
+    values = [float(reported)] if reported is not None else []
+    if calculated:
+        values.append(min(one.value for one in calculated))
     if not values:
         return None
     lowest, highest = min(values), max(values)
-    apart = 100 * (highest - lowest) / highest if reported is not None and highest > 0 else 0.0
+    apart = 100 * (highest - lowest) / highest if highest > 0 else 0.0
     return Egfr(lowest, reported, calculated, round(apart, 6))
 
 
-def _calculate(vocabulary: Vocabulary, request: Mapping[str, Any], labs: Labs) -> tuple[Calculated, ...]:
+def _calculate(
+    vocabulary: Vocabulary, request: Mapping[str, Any], labs: Labs, pregnancy: str, conditions: Collection[str]
+) -> tuple[Calculated, ...]:
     rules = vocabulary.derived["egfr"]
     patient = request.get("patient", {})
     age = patient.get("age_years")
-    if age is None or age < rules["minimum_age_years"] or not _valid(rules["not_valid_in"], request):
+    not_valid_in = rules["not_valid_in"]
+    if age is None or age < rules["minimum_age_years"]:
+        return ()
+    if pregnancy in not_valid_in["pregnancy"] or any(key in conditions for key in not_valid_in["conditions"]):
         return ()
     sex = patient.get("sex", "unknown")
     for equation in rules["equations"]:
         keys = tuple(term["lab"] for term in equation["terms"])
         if all(key in labs for key in keys):
-            # Where sex is not known the lower of the two readings is the safe one.
-            sexes = [sex] if sex in ("female", "male") else ["female", "male"]
-            value = min(_equation(vocabulary, equation, labs, one, age) for one in sexes)
-            return (Calculated(equation["display"], value, keys),)
+            if sex in ("female", "male"):
+                return (Calculated(equation["display"], _equation(vocabulary, equation, labs, sex, age), keys),)
+            return tuple(
+                Calculated(f"{equation['display']}, {one}", _equation(vocabulary, equation, labs, one, age), keys)
+                for one in ("female", "male")
+            )
     return ()
-
-
-def _valid(not_valid_in: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    conditions = {one.get("key") for one in request.get("conditions", ())}
-    pregnancy = request.get("patient", {}).get("pregnancy")
-    return pregnancy not in not_valid_in["pregnancy"] and not conditions & set(not_valid_in["conditions"])
 
 
 def _equation(vocabulary: Vocabulary, equation: Mapping[str, Any], labs: Labs, sex: str, age: int) -> float:
@@ -126,3 +135,26 @@ def adjust_calcium(vocabulary: Vocabulary, labs: Labs) -> AdjustedCalcium | None
     measured = in_unit(vocabulary, "albumin", albumin, formula["albumin_unit"])
     adjusted = value + formula["slope"] * (formula["reference"] - measured)
     return AdjustedCalcium(adjusted, unit, ("calcium_total", "albumin"), day)
+
+
+def labs_used(key: str, labs: Labs, egfr: Egfr | None, calcium: AdjustedCalcium | None) -> list[tuple[str, ...]]:
+    """The labs of the request that each value of a lab rests on; eGFR may have several values."""
+    if key == "calcium_adjusted":
+        return [calcium.used] if calcium is not None else []
+    values: list[tuple[str, ...]] = [(key,)] if key in labs else []
+    if key == "egfr" and egfr is not None:
+        values += [one.used for one in egfr.calculated]
+    return values
+
+
+def age_in_days(as_of: date, labs: Labs, values: Sequence[Sequence[str]]) -> int | None:
+    """Days since a lab was collected: a value is as old as its oldest part, and the newest value counts.
+
+    A result without a date was sent as the current one. None where there is no value.
+    """
+
+    def days(key: str) -> int:
+        day = labs[key].get("collected_on")
+        return (as_of - day).days if day is not None else 0
+
+    return min((max(days(key) for key in used) for used in values), default=None)

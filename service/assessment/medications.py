@@ -23,13 +23,16 @@ class MedicationIndex:
     """Names and codes of every known ingredient."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._names: dict[tuple[str, ...], str] = {}
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._codes: dict[str, str] = {}
         for key, drug in vocabulary.drugs.items():
             for name in (drug.display, *drug.names):
-                self._names[words(name)] = key
+                self._names[words(name)] = (key,)
             if drug.rxnorm is not None:
                 self._codes[drug.rxnorm] = key
+        for combination in vocabulary.combinations.values():
+            for name in (combination.display, *combination.names):
+                self._names[words(name)] = combination.ingredients
         self._longest = max((len(name) for name in self._names), default=0)
 
     def recognise(self, medication: Mapping[str, Any]) -> frozenset[str]:
@@ -46,13 +49,13 @@ class MedicationIndex:
     def _in_text(self, text: str) -> list[str]:
         """Longest names first, left to right; a word belongs to one name only."""
         parts = words(text)
-        found = []
+        found: list[str] = []
         start = 0
         while start < len(parts):
             for length in range(min(self._longest, len(parts) - start), 0, -1):
-                key = self._names.get(parts[start : start + length])
-                if key is not None:
-                    found.append(key)
+                ingredients = self._names.get(parts[start : start + length])
+                if ingredients is not None:
+                    found.extend(ingredients)
                     start += length
                     break
             else:

@@ -12,12 +12,20 @@ from decimal import Decimal
 from math import nan
 from typing import Any
 
-from service.assessment.derive import AdjustedCalcium, Egfr, adjust_calcium, estimate_gfr, in_unit
+from service.assessment.derive import (
+    AdjustedCalcium,
+    Egfr,
+    adjust_calcium,
+    age_in_days,
+    estimate_gfr,
+    in_unit,
+    labs_used,
+)
 from service.assessment.medications import MedicationIndex
 from service.knowledge import Rulebook
 from service.knowledge.criteria import UNREACHED
-from service.knowledge.inputs import Input
-from service.knowledge.vocabulary import Lab
+from service.knowledge.inputs import PREGNANCY, Input
+from service.knowledge.vocabulary import Condition, Lab
 
 SNOMED = "http://snomed.info/sct"
 ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
@@ -97,7 +105,7 @@ class Painter:
         conditions = self._conditions(request, unrecognised)
         medications = self._recognise(request, unrecognised)
         context = _Context(
-            request=_with_condition_keys(request, conditions),
+            request=request,
             vocabulary_labs=self._vocabulary.labs,
             conditions=conditions,
             egfr=None,
@@ -105,7 +113,9 @@ class Painter:
             medications=medications,
             groups=self._group_positions(request, medications),
         )
-        context.egfr = estimate_gfr(self._vocabulary, context.request)
+        context.egfr = estimate_gfr(
+            self._vocabulary, context.request, context.pregnancy(self._vocabulary.conditions), set(conditions)
+        )
         bounds = self._bounds(context)
         return Picture(
             request,
@@ -190,9 +200,7 @@ class Painter:
         return _UNKNOWN_FLAG if sex == "unknown" else _flag(sex == one.key)
 
     def _pregnancy(self, one: Input, context: _Context) -> Bounds:
-        value = context.patient.get("pregnancy", "unknown")
-        if value == "unknown" and context.patient.get("sex") == "male":
-            value = "none"
+        value = context.pregnancy(self._vocabulary.conditions)
         return _UNKNOWN_FLAG if value == "unknown" else _flag(value == one.key)
 
     def _bowel(self, one: Input, context: _Context) -> Bounds:
@@ -221,14 +229,9 @@ class Painter:
         return _number(result["value"]) if result["unit"] == one.unit else _ABSENT
 
     def _lab_age(self, one: Input, context: _Context) -> Bounds:
-        # A value is as old as its oldest part; of several eGFR values the newest counts.
-        ages = [max(self._days(context, key) for key in used) for used in context.used(one.key)]
-        return _number(min(ages)) if ages else _UNKNOWN
-
-    def _days(self, context: _Context, lab: str) -> int:
-        day = context.request["labs"][lab].get("collected_on")
-        # A result without a date was sent as the current one.
-        return (context.request["as_of"] - day).days if day is not None else 0
+        labs = context.request.get("labs", {})
+        values = labs_used(one.key, labs, context.egfr, context.calcium)
+        return _number(age_in_days(context.request["as_of"], labs, values))
 
     def _lab_measured(self, one: Input, context: _Context) -> Bounds:
         if one.key == "egfr":
@@ -283,8 +286,8 @@ class Painter:
 
     def _stated(self, one: Input, context: _Context) -> Bounds:
         if one.key in ("age_years", "sex", "pregnancy"):
-            if one.key == "pregnancy" and context.patient.get("sex") == "male":
-                return _YES
+            if one.key == "pregnancy":
+                return _flag(context.pregnancy(self._vocabulary.conditions) != "unknown")
             return _flag(context.patient.get(one.key, "unknown") != "unknown")
         return _flag(one.key in context.request)
 
@@ -334,31 +337,20 @@ class _Context:
         patient: Mapping[str, Any] = self.request.get("patient", {})
         return patient
 
+    def pregnancy(self, conditions: Mapping[str, Condition]) -> str:
+        """The status that a diagnosis implies, else what is stated; none for a man of whom nothing is stated."""
+        stated: str = self.patient.get("pregnancy", "unknown")
+        implied = [status for key in self.conditions if (status := conditions[key].pregnancy) is not None]
+        if implied and stated in ("unknown", "none"):
+            return min(implied, key=PREGNANCY.index)
+        return "none" if stated == "unknown" and self.patient.get("sex") == "male" else stated
+
     def lab(self, key: str) -> Mapping[str, Any] | None:
         """A lab result; adjusted calcium may be a calculated one."""
         if key == "calcium_adjusted":
             return None if self.calcium is None else {"value": self.calcium.value, "unit": self.calcium.unit}
         result: Mapping[str, Any] | None = self.request.get("labs", {}).get(key)
         return result
-
-    def used(self, key: str) -> list[Sequence[str]]:
-        """The labs of the request that each value of a lab rests on: several values where eGFR is reported, too."""
-        labs = self.request.get("labs", {})
-        values: list[Sequence[str]] = []
-        if key == "calcium_adjusted":
-            return [self.calcium.used] if self.calcium is not None else []
-        if key in labs:
-            values.append((key,))
-        if key == "egfr" and self.egfr is not None:
-            values += [one.used for one in self.egfr.calculated]
-        return values
-
-
-def _with_condition_keys(request: Mapping[str, Any], conditions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The request with coded conditions under their keys, for what depends on a condition."""
-    if "conditions" not in request:
-        return request
-    return {**request, "conditions": [{"key": key} for key in conditions]}
 
 
 def _number(value: Any) -> Bounds:

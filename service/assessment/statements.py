@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.assessment.derive import age_in_days, labs_used
 from service.assessment.picture import Picture
-from service.assessment.trace import Tracer
+from service.assessment.trace import Tracer, plain
 from service.clinical.outcome import SEVERITIES
 from service.knowledge.rule import Rule
 from service.knowledge.rule_schema import PRIORITIES, SUMMARY_LENGTH, TOPICS
@@ -68,7 +69,7 @@ class Writer:
         kinds = {"conditions": "condition", "symptoms": "symptom", "goals": "goal", "vital": "vital"}
         shown = [
             trigger.display
-            for wanted in rule.own_inputs
+            for wanted in rule.inputs.values()
             for one in wanted.members
             if one.kind == kinds.get(kind, kind) and (not key or one.key == key)
             for trigger in (self._tracer.places(one, picture) if self._said(one.kind) else ())
@@ -83,7 +84,7 @@ class Writer:
         picture = self._picture
         labs = picture.request.get("labs", {})
         if key == "egfr" and picture.egfr is not None:
-            return f"{picture.egfr.value:.0f} mL/min/1.73 m2"
+            return f"{plain(round(picture.egfr.value, 1))} mL/min/1.73 m2"
         if key == "calcium_adjusted" and picture.calcium is not None:
             return f"{picture.calcium.value.normalize():f} {picture.calcium.unit}"
         if key not in labs:
@@ -133,7 +134,7 @@ class Writer:
             "agent": said["agent"],
             "summary": self.fill(rule, said["summary"])[:SUMMARY_LENGTH],
             "detail": f"{self.fill(rule, said['detail'])} {added}".strip(),
-            "action": self.fill(rule, said["action"]),
+            "action": self._action(rule, escalations),
             "spacing": None
             if spacing is None
             else {side: _hours(spacing[side]) for side in ("hours_before", "hours_after")},
@@ -143,24 +144,32 @@ class Writer:
             "grounds": grounds,
         }
 
+    def _action(self, rule: Rule, escalations: Sequence[Rule]) -> str:
+        """What to do: the words of the most severe escalation that has its own, else those of the rule."""
+        ordered = sorted(escalations, key=lambda one: SEVERITIES.index(one.severity or "minor"))
+        own = next(((one, one.then["do"]) for one in ordered if one.then["do"] is not None), None)
+        return self.fill(*own) if own is not None else self.fill(rule, rule.then["caution"]["action"])
+
     def lab_questions(self, fired: Sequence[Rule]) -> list[dict[str, Any]]:
         """One question for each lab, with the most pressing wording; labs in the request are not asked for again."""
         asked: dict[str, list[tuple[Rule, Mapping[str, Any]]]] = {}
         for rule in fired:
             for one in rule.then.get("labs", ()):
-                if one["repeat"] or not self._measured(one["lab"]):
+                if one["repeat"] or not self._answered(one["lab"], one["stale_after"]):
                     asked.setdefault(one["lab"], []).append((rule, one))
         questions = [self._lab_question(lab, entries) for lab, entries in asked.items()]
         return sorted(questions, key=lambda one: (PRIORITIES.index(one["priority"]), one["lab"]))
 
-    def _measured(self, key: str) -> bool:
-        labs = self._picture.request.get("labs", {})
+    def _answered(self, key: str, stale_after: int | None) -> bool:
+        """Whether the request has the lab, or one that answers for it, and not an older one than is wanted."""
         lab = self._rulebook.vocabulary.labs[key]
-        if key == "egfr":
-            return self._picture.egfr is not None
-        if key == "calcium_adjusted":
-            return self._picture.calcium is not None
-        return key in labs or any(other in labs for other in lab.answered_by)
+        ages = [age for one in (key, *lab.answered_by) if (age := self._age(one)) is not None]
+        return bool(ages) and (stale_after is None or min(ages) <= stale_after)
+
+    def _age(self, key: str) -> int | None:
+        picture = self._picture
+        labs = picture.request.get("labs", {})
+        return age_in_days(picture.request["as_of"], labs, labs_used(key, labs, picture.egfr, picture.calcium))
 
     def _lab_question(self, key: str, entries: list[tuple[Rule, Mapping[str, Any]]]) -> dict[str, Any]:
         entries = sorted(entries, key=lambda one: PRIORITIES.index(one[1]["priority"]))
@@ -173,7 +182,7 @@ class Writer:
             "priority": first["priority"],
             "question": self.fill(rule, first["question"]),
             "reason": " ".join(dict.fromkeys(self.fill(rule, one["reason"]) for rule, one in entries)),
-            "timing": "; ".join(dict.fromkeys(one["timing"].rstrip(".") for _, one in entries)),
+            "timing": _timings([one["timing"] for _, one in entries]),
             "would_change": list(dict.fromkeys(code for _, one in entries for code in one["would_change"])),
             "grounds": [self.grounds(rule) for rule in {rule.id: rule for rule, _ in entries}.values()],
         }
@@ -197,7 +206,9 @@ class Writer:
             known["grounds"].append(self.grounds(rule))
         return [asked[key] for key in sorted(asked)]
 
-    def advice(self, fired: Sequence[Rule], silenced: frozenset[str]) -> list[dict[str, Any]]:
+    def advice(
+        self, fired: Sequence[Rule], silenced: frozenset[str], suggested: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
         """Advice by topic, without the topics that a gate holds back."""
         items = [
             {
@@ -209,9 +220,22 @@ class Writer:
             }
             for rule in fired
             for one in rule.then.get("advice", ())
-            if one["topic"] not in silenced
+            if one["topic"] not in silenced and _needed(one, suggested)
         ]
         return sorted(items, key=lambda one: TOPICS.index(one["topic"]))
+
+
+def _needed(advice: Mapping[str, Any], suggested: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether advice that speaks of a form, or of a dose, has one to speak of."""
+    if advice["needs"] == "dose":
+        return any(one["dose"] is not None for one in suggested)
+    return advice["needs"] is None or bool(suggested)
+
+
+def _timings(texts: Sequence[str]) -> str:
+    """Every timing once, whatever the capitals and the full stop."""
+    once = {text.rstrip(".").lower(): text.rstrip(".") for text in reversed(texts)}
+    return "; ".join(reversed(once.values()))
 
 
 def _hours(value: Any) -> int | float:

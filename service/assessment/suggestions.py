@@ -170,7 +170,7 @@ def _suggestion(
         "standing": offer.standing,
         "standing_by_goal": standing_by_goal,
         "for_goals": list(standing_by_goal),
-        "dose": None if dose_held else _dose(offer, limit),
+        "dose": None if dose_held else _dose(rulebook, offer, limit),
         "rationale": list(
             dict.fromkeys(fill(rule, text) for rule, entry in offer.entries for text in entry["rationale"])
         ),
@@ -180,18 +180,37 @@ def _suggestion(
     }
 
 
-def _dose(offer: _Offer, limit: Decimal | None) -> dict[str, Any] | None:
-    """The widest range of the goals' doses, never above the limit; None where no rule gives a dose."""
-    doses = [entry["dose"] for _, entry in offer.entries if entry["dose"] is not None]
-    if not doses or limit is None or len(doses) < len(offer.entries):
+def _dose(rulebook: Rulebook, offer: _Offer, limit: Decimal | None) -> dict[str, Any] | None:
+    """The range over all goals, never above the limit, and the dose of each goal; None where a rule gives no dose."""
+    doses = {entry["for_goal"]: entry["dose"] for _, entry in offer.entries if entry["dose"] is not None}
+    if not doses or limit is None or len({entry["for_goal"] for _, entry in offer.entries}) > len(doses):
         return None
+    by_goal = [
+        {
+            "goal": goal,
+            "elemental_mg_per_day": {"low": plain(min(limit, one["low"])), "high": plain(min(limit, one["high"]))},
+            "schedule": one["schedule"],
+            "titration": one["titration"],
+            "review_after_weeks": one["review_after_weeks"],
+        }
+        for goal, one in doses.items()
+    ]
     return {
         "elemental_mg_per_day": {
-            "low": plain(min(limit, *(dose["low"] for dose in doses))),
-            "high": plain(min(limit, max(dose["high"] for dose in doses))),
+            "low": min(one["elemental_mg_per_day"]["low"] for one in by_goal),
+            "high": max(one["elemental_mg_per_day"]["high"] for one in by_goal),
         },
-        "schedule": " ".join(dict.fromkeys(dose["schedule"] for dose in doses)),
-        "titration": " ".join(dict.fromkeys(dose["titration"] for dose in doses)),
+        "schedule": _for_each_goal(rulebook, by_goal, "schedule"),
+        "titration": _for_each_goal(rulebook, by_goal, "titration"),
         "upper_limit_mg_per_day": plain(limit),
-        "review_after_weeks": min(dose["review_after_weeks"] for dose in doses),
+        "review_after_weeks": min(one["review_after_weeks"] for one in by_goal),
+        "by_goal": by_goal,
     }
+
+
+def _for_each_goal(rulebook: Rulebook, by_goal: Sequence[Mapping[str, Any]], what: str) -> str:
+    """One text where all goals agree; otherwise each with its goal."""
+    texts = {one["goal"]: one[what] for one in by_goal}
+    if len(set(texts.values())) == 1:
+        return str(next(iter(texts.values())))
+    return " ".join(f"{rulebook.vocabulary.goals[goal].display}: {text}" for goal, text in texts.items())

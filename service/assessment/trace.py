@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from service.assessment.derive import labs_used
 from service.assessment.picture import Picture
 from service.evaluator import build_explainers
 from service.knowledge.inputs import Input
@@ -78,7 +79,7 @@ class Tracer:
             case "lab_value" | "lab_reported" | "lab_age" | "lab_measured" | "derived":
                 return [
                     Trigger(f"/labs/{key}", self.show_lab(key, request["labs"][key]))
-                    for key in self._labs_behind(one.key if one.kind != "derived" else "egfr", picture)
+                    for key in self.labs_behind(one.key if one.kind != "derived" else "egfr", picture)
                 ]
             case "vital":
                 vital = request["vitals"][one.key]
@@ -135,15 +136,10 @@ class Tracer:
                 fixed = _fixed_place(one)
                 return [fixed] if fixed is not None else []
 
-    def _labs_behind(self, key: str, picture: Picture) -> list[str]:
-        labs = picture.request.get("labs", {})
-        if key == "egfr" and picture.egfr is not None:
-            behind = ["egfr"] if picture.egfr.reported is not None else []
-            behind += [name for one in picture.egfr.calculated for name in one.used]
-            return behind
-        if key == "calcium_adjusted" and picture.calcium is not None:
-            return list(picture.calcium.used)
-        return [key] if key in labs else []
+    def labs_behind(self, key: str, picture: Picture) -> list[str]:
+        """The labs of the request that a value rests on."""
+        values = labs_used(key, picture.request.get("labs", {}), picture.egfr, picture.calcium)
+        return list(dict.fromkeys(lab for used in values for lab in used))
 
     # How values are shown.
 

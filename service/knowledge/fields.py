@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -87,6 +88,16 @@ class Amount(fields.Field[Quantity]):
             return parse_quantity(value if isinstance(value, str) else "")
         except ValueError as error:
             raise ValidationError("must be a quantity 'number unit'") from error
+
+
+class Days(fields.Field[int]):
+    """A number of days, ``30 days``."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        match = re.fullmatch(r"([1-9]\d*) days", value) if isinstance(value, str) else None
+        if match is None:
+            raise ValidationError("must be a number of days, '30 days'")
+        return int(match[1])
 
 
 class Amounts(fields.Field[list[Quantity]]):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from service.clinical.quantity import slug
 from service.knowledge.case_file import EXAMPLE_DAY
 from service.knowledge.criteria import All, Any_, Atom, Choice, Criterion
 from service.knowledge.inputs import Input
@@ -21,8 +22,8 @@ def generated_rules(vocabulary: Vocabulary) -> Iterator[Rule]:
     for lab in vocabulary.labs.values():
         if lab.input:
             yield _lab_range(lab)
-            if lab.swap_hints:
-                yield _unit_hint(lab)
+            for unit in dict.fromkeys(hint.unit for hint in lab.swap_hints):
+                yield _unit_hint(lab, unit)
     for vital in vocabulary.vitals.values():
         yield _vital_range(vital)
     if "egfr" in vocabulary.derived:
@@ -84,6 +85,7 @@ def _lab_range(lab: Lab) -> Rule:
         parts[0] if len(parts) == 1 else Choice(tuple(parts)),
         inputs,
         {
+            "agent": lab.data["agent"],
             "code": f"unusual-{lab.key.replace('_', '-')}",
             "summary": f"{lab.display}: unusual value; check the result and its unit",
             "detail": f"The reported value ({{lab.{lab.key}}}) lies outside the range expected in practice.",
@@ -114,27 +116,38 @@ def _lab_case(rule: str, lab: Lab, unit: str, value: Decimal, expect: str, name:
     return Case(rule, name, expect, {"as_of": EXAMPLE_DAY, "labs": {lab.key: {"value": value, "unit": unit}}})
 
 
-def _unit_hint(lab: Lab) -> Rule:
-    rule_id = f"unit-{lab.key.replace('_', '-')}"
-    inputs: dict[str, Input] = {}
-    by_unit: dict[str, list[tuple[str, Criterion]]] = {}
-    cases: list[Case] = []
-    for hint in lab.swap_hints:
-        wanted = Input("lab_sent", lab.key, hint.unit)
-        inputs[wanted.name] = wanted
-        # A hint's range is half-open, like a band.
-        from_, to = Atom(wanted.name, ">=", hint.low, str(hint.low)), Atom(wanted.name, "<", hint.high, str(hint.high))
-        by_unit.setdefault(hint.unit, []).append((f"from {hint.low}", _both(from_, to)))
-        cases.append(_lab_case(rule_id, lab, hint.unit, hint.low, "fires", f"{hint.low} {hint.unit}"))
-        cases.append(_lab_case(rule_id, lab, hint.unit, hint.high, "silent", f"{hint.high} {hint.unit}"))
-    parts: list[Criterion] = [Any_(tuple(ranges)) for ranges in by_unit.values()]
-    # A unit without a hint cannot look like another one, but the choice must name every unit.
-    for unit in sorted(set(lab.units) - set(by_unit)):
-        wanted = Input("lab_sent", lab.key, unit)
-        inputs[wanted.name] = wanted
-        parts.append(Atom(wanted.name, "<", lab.units[unit].possible[0]))
-    asks = " ".join(dict.fromkeys(hint.ask for hint in lab.swap_hints))
+def _unit_hint(lab: Lab, unit: str) -> Rule:
+    rule_id = f"unit-{lab.key}-{slug(unit)}".replace("_", "-")
+    hints = [hint for hint in lab.swap_hints if hint.unit == unit]
+    wanted = Input("lab_sent", lab.key, unit)
+    # A hint's range is half-open, like a band.
+    ranges: list[tuple[str, Criterion]] = [
+        (
+            f"from {hint.low}",
+            All(
+                (
+                    ("from", Atom(wanted.name, ">=", hint.low, str(hint.low))),
+                    ("to", Atom(wanted.name, "<", hint.high, str(hint.high))),
+                )
+            ),
+        )
+        for hint in hints
+    ]
+    inputs = {wanted.name: wanted}
+    parts: list[Criterion] = [Any_(tuple(ranges))]
+    for other in lab.units:
+        if other != unit:
+            # Sent in another unit it cannot look like this one, but a choice must name every unit.
+            elsewhere = Input("lab_sent", lab.key, other)
+            inputs[elsewhere.name] = elsewhere
+            parts.append(Atom(elsewhere.name, "<", lab.units[other].possible[0]))
+    cases = [
+        _lab_case(rule_id, lab, unit, edge, expect, f"{edge} {unit}")
+        for hint in hints
+        for edge, expect in ((hint.low, "fires"), (hint.high, "silent"))
+    ]
     cases.append(Case(rule_id, "not measured", "not_evaluated", {"as_of": EXAMPLE_DAY}, ("looks_like_another_unit",)))
+    asks = " ".join(dict.fromkeys(hint.ask for hint in hints))
     return _rule(
         rule_id,
         f"{lab.display}: the value looks like another unit's",
@@ -142,6 +155,7 @@ def _unit_hint(lab: Lab) -> Rule:
         Choice(tuple(parts)) if len(parts) > 1 else parts[0],
         inputs,
         {
+            "agent": lab.data["agent"],
             "code": f"unit-check-{lab.key.replace('_', '-')}",
             "summary": f"{lab.display}: is the unit right?",
             "detail": f"The reported value ({{lab.{lab.key}}}) would be ordinary in another unit. {asks}",
@@ -152,10 +166,6 @@ def _unit_hint(lab: Lab) -> Rule:
         "vocabulary/labs.yaml",
         tuple(cases),
     )
-
-
-def _both(first: Atom, second: Atom) -> Criterion:
-    return All((("from", first), ("to", second)))
 
 
 def _vital_range(vital: Vital) -> Rule:

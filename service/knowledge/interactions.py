@@ -34,6 +34,7 @@ class _Escalation(Strict):
     when = fields.Raw(required=True)
     severity = Key(*SEVERITIES, required=True)
     add = Text(required=True)
+    do = Text()
     spacing = fields.Nested(Spacing)
 
 
@@ -52,6 +53,7 @@ class _InteractionRow(Strict):
     members = Words(single=False, empty=False, required=True)
     routes = Words(load_default=list)
     salts = _Salts(load_default="all")
+    when = fields.Raw()
     code = fields.String(required=True, validate=CODE)
     effect = Words(single=False, empty=False, required=True)
     action = Key(*ACTIONS, required=True)
@@ -131,6 +133,8 @@ def _row_criterion(
         salt = Input.any_of("supplement_form", (f"{agent}/{form}" for form in forms))
         reader.borrowed[salt.name] = salt
         named.append(("salt_in_scope", NotRuledOut(Atom(salt.name, ">=", Decimal(1)))))
+    if "when" in row:
+        named.extend(reader.block(row["when"], ("rows", index, "when")))
     return tuple(named)
 
 
@@ -183,7 +187,7 @@ def _escalations(
                 inputs=reader.all_inputs(),
                 own_inputs=tuple(reader.inputs.values()),
                 severity=escalation["severity"],
-                then={"add": escalation["add"], "spacing": escalation.get("spacing")},
+                then={"add": escalation["add"], "spacing": escalation.get("spacing"), "do": escalation.get("do")},
                 evidence=base.evidence,
                 certainty=base.certainty,
                 limits=base.limits,

@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from service.clinical.outcome import SEVERITIES
-from service.knowledge.fields import Day, Flag, Key, Number, Strict, Text, Whole, Words
+from service.knowledge.fields import Day, Days, Flag, Key, Number, Strict, Text, Whole, Words
 from service.knowledge.inputs import AGENTS
 from service.knowledge.rule import RULE_KINDS
 from service.knowledge.vocabulary import CERTAINTIES
@@ -137,6 +137,7 @@ class LabBlock(Strict):
     timing = Text(required=True)
     would_change = Words(load_default=list)
     repeat = Flag(load_default=False)
+    stale_after = Days(load_default=None)
 
 
 class AdviceBlock(Strict):
@@ -145,6 +146,7 @@ class AdviceBlock(Strict):
     topic = Key(*TOPICS, required=True)
     text = Text(required=True)
     fields_ = Words(load_default=list, data_key="fields")
+    needs = Key("form", "dose", load_default=None)
 
 
 class ThenBlock(Strict):

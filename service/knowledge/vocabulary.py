@@ -76,6 +76,8 @@ class Condition:
     display: str
     snomed: tuple[str, ...]
     icd10cm: tuple[str, ...]
+    pregnancy: str | None
+    """The pregnancy status that the diagnosis implies."""
     data: Mapping[str, Any]
 
 
@@ -108,6 +110,17 @@ class Drug:
     key: str
     display: str
     rxnorm: str | None
+    names: tuple[str, ...]
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A product with several ingredients, and the names it goes by."""
+
+    key: str
+    display: str
+    ingredients: tuple[str, ...]
     names: tuple[str, ...]
     data: Mapping[str, Any]
 
@@ -148,6 +161,7 @@ class Vocabulary:
     goals: Mapping[str, Entry]
     forms: Mapping[str, Form]
     drugs: Mapping[str, Drug]
+    combinations: Mapping[str, Combination]
     drug_classes: Mapping[str, DrugClass]
     monitoring: Mapping[str, Entry]
     caveats: Mapping[str, Entry]

@@ -14,6 +14,7 @@ from service.knowledge.errors import Fault, KnowledgeError
 from service.knowledge.fields import Flag, Key, Number, Strict, Text, Words, load
 from service.knowledge.vocabulary import (
     CERTAINTIES,
+    Combination,
     Condition,
     Drug,
     DrugClass,
@@ -57,6 +58,7 @@ class _Lab(Strict):
     units = fields.Dict(keys=fields.String(), values=fields.Nested(_Unit), load_default=dict)
     swap_hint = fields.List(fields.Nested(_SwapHint), load_default=list)
     answered_by = Words(load_default=list)
+    agent = Key("magnesium", "vitamin_d", load_default="magnesium")
     sources = fields.Nested(_Sources, load_default=dict)
     note = Text()
 
@@ -84,10 +86,15 @@ class _Monitoring(_Display):
     loinc = Text(allow_none=True)
 
 
+class _Implies(Strict):
+    pregnancy = Key("pregnant", "lactating", required=True)
+
+
 class _Condition(_Display):
     snomed = Words(single=False, required=True)
     icd10cm = Words(single=False, required=True)
     code_status = fields.Dict(keys=fields.String(), values=Text(), load_default=dict)
+    implies = fields.Nested(_Implies, load_default=None)
 
 
 class _Group(_Display):
@@ -117,6 +124,13 @@ class _Form(Strict):
 class _Drug(Strict):
     display = Text(required=True)
     rxnorm = Text(allow_none=True, required=True)
+    names = Words(load_default=list)
+    note = Text()
+
+
+class _Combination(Strict):
+    display = Text(required=True)
+    ingredients = Words(single=False, empty=False, required=True)
     names = Words(load_default=list)
     note = Text()
 
@@ -202,6 +216,17 @@ class _Reader:
                 result[key] = build(key, loaded)
         return MappingProxyType(result)
 
+    def optional_entries(
+        self,
+        document: Document | None,
+        top: str,
+        schema: Strict,
+        build: Callable[[str, dict[str, Any]], Built],
+    ) -> Mapping[str, Built]:
+        if document is not None and isinstance(document.data, dict) and top not in document.data:
+            return MappingProxyType({})
+        return self.entries(document, top, schema, build)
+
     def known(self, document: Document | None, path: tuple[str | int, ...], used: Iterable[str], known: Any) -> None:
         if document is None:
             return
@@ -270,7 +295,14 @@ def load_vocabulary(folder: Path) -> Vocabulary:
             files["conditions"],
             "conditions",
             _Condition(),
-            lambda key, data: Condition(key, data["display"], tuple(data["snomed"]), tuple(data["icd10cm"]), data),
+            lambda key, data: Condition(
+                key,
+                data["display"],
+                tuple(data["snomed"]),
+                tuple(data["icd10cm"]),
+                data["implies"]["pregnancy"] if data["implies"] is not None else None,
+                data,
+            ),
         ),
         condition_groups=reader.entries(files["conditions"], "groups", _Group(), _entry),
         goals=reader.entries(files["goals"], "goals", _Goal(), _entry),
@@ -293,6 +325,12 @@ def load_vocabulary(folder: Path) -> Vocabulary:
             "drugs",
             _Drug(),
             lambda key, data: Drug(key, data["display"], data["rxnorm"], tuple(data["names"]), data),
+        ),
+        combinations=reader.optional_entries(
+            files["drugs"],
+            "combinations",
+            _Combination(),
+            lambda key, data: Combination(key, data["display"], tuple(data["ingredients"]), tuple(data["names"]), data),
         ),
         drug_classes=reader.entries(
             files["drug-classes"],
@@ -344,11 +382,16 @@ def _check_drug_names(reader: _Reader, document: Document | None, vocabulary: Vo
         return
     owners: dict[str, str] = {}
     codes: dict[str, str] = {}
+    for section, entries in (("drugs", vocabulary.drugs), ("combinations", vocabulary.combinations)):
+        for key, entry in entries.items():
+            for name in (entry.display, *entry.names):
+                owner = owners.setdefault(name.lower(), key)
+                if owner != key:
+                    fault = document.fault((section, key), f"the name {name!r} is also a name of {owner!r}")
+                    reader.faults.append(fault)
+    for key, combination in vocabulary.combinations.items():
+        reader.known(document, ("combinations", key, "ingredients"), combination.ingredients, vocabulary.drugs)
     for key, drug in vocabulary.drugs.items():
-        for name in (drug.display, *drug.names):
-            owner = owners.setdefault(name.lower(), key)
-            if owner != key:
-                reader.faults.append(document.fault(("drugs", key), f"the name {name!r} is also a name of {owner!r}"))
         if drug.rxnorm is not None and codes.setdefault(drug.rxnorm, key) != key:
             reader.faults.append(
                 document.fault(("drugs", key), f"the code {drug.rxnorm} also belongs to {codes[drug.rxnorm]!r}")
