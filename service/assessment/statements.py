@@ -48,13 +48,13 @@ class Writer:
             }
         return self._grounds[rule.id]
 
-    def fill(self, rule: Rule, text: str) -> str:
-        """Replace placeholders by what the request says."""
+    def fill(self, rule: Rule, text: str, drug: str | None = None) -> str:
+        """Replace placeholders by what the request says; ``drug`` is the one that is spoken of."""
         if "{" not in text:
             return text
-        return _PLACEHOLDER.sub(lambda match: self._placeholder(rule, match[1]), text)
+        return _PLACEHOLDER.sub(lambda match: self._placeholder(rule, match[1], drug), text)
 
-    def _placeholder(self, rule: Rule, name: str) -> str:
+    def _placeholder(self, rule: Rule, name: str, drug: str | None) -> str:
         picture = self._picture
         request = picture.request
         kind, _, key = name.partition(".")
@@ -63,7 +63,7 @@ class Writer:
         if kind == "lab":
             return self._shown_lab(key)
         if kind == "drugs":
-            return " and ".join(self._tracer.ingredients(rule, picture)) or "not known"
+            return drug or " and ".join(self._tracer.ingredients(rule, picture)) or "not known"
         if kind == "supplement":
             return self._tracer.show_supplement(key, request) if key in request.get("supplements", {}) else "not known"
         kinds = {"conditions": "condition", "symptoms": "symptom", "goals": "goal", "vital": "vital"}
@@ -96,45 +96,53 @@ class Writer:
     # The lists.
 
     def cautions(self, fired: Sequence[Rule]) -> list[dict[str, Any]]:
-        """One caution for each code and agent, the most severe first."""
+        """One caution for each code, and for each drug and agent one, the most severe first."""
         escalations: dict[str, list[Rule]] = {}
         for rule in fired:
             if rule.parent is not None:
                 escalations.setdefault(rule.parent, []).append(rule)
-        written: dict[str, dict[str, Any]] = {}
+        written: dict[tuple[str, str], dict[str, Any]] = {}
         for rule in fired:
             if "caution" not in rule.then:
                 continue
-            one = self._caution(rule, escalations.get(rule.id, []))
-            key = one["code"] if rule.kind != "interaction" else rule.id
-            written[key] = _merge_cautions(written[key], one) if key in written else one
+            if rule.kind == "interaction":
+                of_rule = [
+                    ((drug, rule.then["caution"]["agent"]), self._caution(rule, escalations.get(rule.id, []), drug))
+                    for drug in self._tracer.ingredients(rule, self._picture)
+                ]
+            else:
+                of_rule = [((rule.then["caution"]["code"], ""), self._caution(rule, ()))]
+            for key, one in of_rule:
+                written[key] = _merge_cautions(written[key], one) if key in written else one
         return sorted(
-            written.values(),
+            ({key: value for key, value in one.items() if key != "avoid"} for one in written.values()),
             key=lambda one: (
                 SEVERITIES.index(one["severity"]),
                 one["category"],
                 one["code"],
                 one["grounds"][0]["rule"]["id"],
+                one["summary"],
             ),
         )
 
-    def _caution(self, rule: Rule, escalations: Sequence[Rule]) -> dict[str, Any]:
+    def _caution(self, rule: Rule, escalations: Sequence[Rule], drug: str | None = None) -> dict[str, Any]:
+        """What a rule says; of an interaction, what it says about one drug."""
         said = rule.then["caution"]
-        grounds = [self.grounds(one) for one in (rule, *escalations)]
-        severity = min((one.severity or "minor" for one in (rule, *escalations)), key=SEVERITIES.index)
+        speaking = (rule, *escalations)
+        grounds = [self._grounds_about(one, drug) for one in speaking]
         spacing = said["spacing"]
         for one in escalations:
             spacing = one.then["spacing"] or spacing
-        added = " ".join(self.fill(one, one.then["add"]) for one in escalations)
+        added = " ".join(self.fill(one, one.then["add"], drug) for one in escalations)
         triggers = {one["pointer"]: one for ground in grounds for one in ground["triggered_by"]}
         return {
             "code": said["code"],
-            "severity": severity,
+            "severity": min((one.severity or "minor" for one in speaking), key=SEVERITIES.index),
             "category": said["category"],
             "agent": said["agent"],
-            "summary": self.fill(rule, said["summary"])[:SUMMARY_LENGTH],
-            "detail": f"{self.fill(rule, said['detail'])} {added}".strip(),
-            "action": self._action(rule, escalations),
+            "summary": self.fill(rule, said["summary"], drug)[:SUMMARY_LENGTH],
+            "detail": f"{self.fill(rule, said['detail'], drug)} {added}".strip(),
+            "action": self._action(rule, escalations, drug),
             "spacing": None
             if spacing is None
             else {side: _hours(spacing[side]) for side in ("hours_before", "hours_after")},
@@ -142,13 +150,24 @@ class Writer:
             "triggered_by": list(triggers.values()),
             "limitations": self._limits[rule.id],
             "grounds": grounds,
+            "avoid": rule.then.get("interaction", {}).get("action") == "avoid",
         }
 
-    def _action(self, rule: Rule, escalations: Sequence[Rule]) -> str:
+    def _grounds_about(self, rule: Rule, drug: str | None) -> dict[str, Any]:
+        """The grounds of a rule, without the medications that are other drugs than the one spoken of."""
+        grounds = self.grounds(rule)
+        if drug is None:
+            return grounds
+        others = self._tracer.places_of_other_drugs(rule, self._picture, drug)
+        shown = [one for one in grounds["triggered_by"] if one["pointer"] not in others]
+        return {**grounds, "triggered_by": shown}
+
+    def _action(self, rule: Rule, escalations: Sequence[Rule], drug: str | None) -> str:
         """What to do: the words of the most severe escalation that has its own, else those of the rule."""
         ordered = sorted(escalations, key=lambda one: SEVERITIES.index(one.severity or "minor"))
         own = next(((one, one.then["do"]) for one in ordered if one.then["do"] is not None), None)
-        return self.fill(*own) if own is not None else self.fill(rule, rule.then["caution"]["action"])
+        speaker, text = own if own is not None else (rule, rule.then["caution"]["action"])
+        return self.fill(speaker, text, drug)
 
     def lab_questions(self, fired: Sequence[Rule]) -> list[dict[str, Any]]:
         """One question for each lab, with the most pressing wording; labs in the request are not asked for again."""
@@ -244,7 +263,7 @@ def _hours(value: Any) -> int | float:
 
 
 def _merge_cautions(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Two rules with one code: the more severe one speaks, the other adds what it has to say and its grounds."""
+    """The more severe one speaks; the other adds what it has to say, its hours and its grounds."""
     if SEVERITIES.index(second["severity"]) < SEVERITIES.index(first["severity"]):
         first, second = second, first
     triggers = {one["pointer"]: one for one in (*first["triggered_by"], *second["triggered_by"])}
@@ -252,11 +271,21 @@ def _merge_cautions(first: dict[str, Any], second: dict[str, Any]) -> dict[str, 
         **first,
         "detail": _joined(first["detail"], second["detail"]),
         "action": _joined(first["action"], second["action"]),
+        "spacing": _longest(first, second),
         "monitoring": list(dict.fromkeys([*first["monitoring"], *second["monitoring"]])),
         "triggered_by": list(triggers.values()),
         "limitations": list(dict.fromkeys([*first["limitations"], *second["limitations"]])),
         "grounds": [*first["grounds"], *second["grounds"]],
     }
+
+
+def _longest(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The longest gap on each side; none where a caution that forbids the combination speaks."""
+    if first["avoid"]:
+        spacing: dict[str, Any] | None = first["spacing"]
+        return spacing
+    given = [one["spacing"] for one in (first, second) if one["spacing"] is not None]
+    return {side: max(one[side] for one in given) for side in ("hours_before", "hours_after")} if given else None
 
 
 def _joined(first: str, second: str) -> str:

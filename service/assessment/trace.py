@@ -168,12 +168,26 @@ class Tracer:
         name: str = medication.get("name") or medication["code"].get("display") or medication["code"]["code"]
         return name
 
+    def places_of_other_drugs(self, rule: Rule, picture: Picture, drug: str) -> set[str]:
+        """Pointers of the medications by which a rule matched and in which this drug is not."""
+        groups = self._drug_groups(rule)
+        named = {key for key, one in self._rulebook.vocabulary.drugs.items() if one.display == drug}
+        return {
+            f"/medications/{index}"
+            for key in groups
+            for index in picture.group_positions.get(key, ())
+            if not (picture.medications or ())[index] & named
+        }
+
+    def _drug_groups(self, rule: Rule) -> list[str]:
+        return [one.key for wanted in rule.own_inputs for one in wanted.members if one.kind in ("drug", "drug_days")]
+
     def ingredients(self, rule: Rule, picture: Picture) -> list[str]:
         """Display names of the ingredients by which a rule matched, each once.
 
         Only the classes that the rule names itself count: a definition that it uses speaks of other medicines.
         """
-        groups = [one.key for wanted in rule.own_inputs for one in wanted.members if one.kind in ("drug", "drug_days")]
+        groups = self._drug_groups(rule)
         found: list[str] = []
         for key in groups:
             members = self._rulebook.drug_groups[key].members
