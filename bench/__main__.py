@@ -31,33 +31,50 @@ def main() -> None:
     server = _start(port)
     try:
         _wait(port)
-        _throughput(port, options.rounds, options.seconds, options.connections)
+        _throughput(server.pid, port, options.rounds, options.seconds, options.connections)
     finally:
         server.terminate()
         server.wait(timeout=30)
     _layers()
 
 
-def _throughput(port: int, rounds: int, seconds: float, connections: int) -> None:
+def _throughput(pid: int, port: int, rounds: int, seconds: float, connections: int) -> None:
     requests = {"empty endpoint": request_bytes("/floor/", b'{"hello": "world"}')}
     for name in EXAMPLES:
         requests[name] = request_bytes("/v1/evaluations", (ROOT / "examples" / f"{name}.request.json").read_bytes())
     results: dict[str, list[Result]] = {name: [] for name in requests}
+    spent: dict[str, list[float]] = {name: [] for name in requests}
     for request in requests.values():
         run(port, request, seconds / 4, connections)
     for _ in range(rounds):
         for name, request in requests.items():
-            results[name].append(run(port, request, seconds, connections))
+            before = _cpu_seconds(pid)
+            result = run(port, request, seconds, connections)
+            results[name].append(result)
+            spent[name].append(1e6 * (_cpu_seconds(pid) - before) / len(result.times))
     floor = results["empty endpoint"]
     print(f"\n{rounds} interleaved rounds of {seconds:g} s, {connections} connections; medians")
-    print(f"{'':34}{'req/s':>8}{'ratio':>8}{'p50 x':>8}{'p99 x':>8}")
+    print(f"{'':34}{'req/s':>8}{'ratio':>8}{'CPU us':>8}{'ratio':>8}{'p50 x':>8}{'p99 x':>8}")
     for name, mine in results.items():
         pairs = list(zip(mine, floor, strict=True))
         ratio = statistics.median(one.rate / base.rate for one, base in pairs)
         slower = [statistics.median(one.percentile(p) / base.percentile(p) for one, base in pairs) for p in (0.5, 0.99)]
+        cpu = statistics.median(spent[name])
+        lean = statistics.median(base / one for one, base in zip(spent[name], spent["empty endpoint"], strict=True))
         print(
-            f"{name:34}{statistics.median(one.rate for one in mine):8.0f}{ratio:8.2f}{slower[0]:8.1f}{slower[1]:8.1f}"
+            f"{name:34}{statistics.median(one.rate for one in mine):8.0f}{ratio:8.2f}{cpu:8.0f}{lean:8.2f}"
+            f"{slower[0]:8.1f}{slower[1]:8.1f}"
         )
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of the server's workers so far: what a request costs whatever else the machine is doing."""
+    workers = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    ticks = 0
+    for worker in workers:
+        fields = Path(f"/proc/{worker}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _layers() -> None:

@@ -7,8 +7,8 @@ The engine is used in the one regime that was measured to be correct, crash-free
   separate engine rules; a ruleset (shard) has at most 60 of them;
 * one fact for each shard, asserted singly, then a sentinel fact whose rule has the last priority; the agenda is
   drained once, the sentinel must come exactly once and last; everything is retracted and nothing may remain;
-* disjunctions inside a conjunction are evaluated first, by rulesets of their own, and asserted as one property each:
-  otherwise the alternatives would multiply;
+* disjunctions inside a conjunction are derived values: they are computed before anything is asserted, and are one
+  property each; otherwise the alternatives would multiply;
 * engine rules that need the same comparison (the same drug, the same condition) stand together in a shard; a shard of
   which no rule can hold, because each needs a comparison that does not, is not run;
 * one lock around it all, so that two patients' facts can never meet;
@@ -41,6 +41,7 @@ from service.knowledge.criteria import (
     Term,
     alternatives,
     lower,
+    source,
 )
 
 SHARD_SIZE = 60
@@ -48,8 +49,6 @@ MOST_ALTERNATIVES = 64
 MOST_TERMS = 25
 MOST_PROPERTIES = 200
 MOST_FAILURES = 3
-SMALLEST_PART = 3
-"""A disjunction with fewer alternatives is not worth a property of its own."""
 
 _SID = "1"
 _PART = "$part"
@@ -84,7 +83,7 @@ class Outcomes:
 
 
 Owner = tuple[int, Reading]
-"""The number of a rule and the reading of it that an engine rule stands for; a part has only a certain reading."""
+"""The number of a rule and the reading of it that an engine rule stands for."""
 
 
 @dataclass
@@ -123,29 +122,21 @@ class Engine:
             for reading in _READINGS
             if reading == "certain" or number not in only_certain
         ]
-        part_rules = [((number, _READINGS[0]), _alternatives(number, part)) for part, number in parts.numbers.items()]
-        levels = range(max(parts.levels, default=-1) + 1)
-        names = [*inputs, *(_part_name(number) for number in range(len(part_rules)))]
+        names = [*inputs, *(_part_name(number) for number in range(len(parts.numbers)))]
         numbers = {name: number for number, name in enumerate(names)}
         _check_properties(len(names))
-        usual = _usual(inputs, typical)
-        self._parts = [
-            _build_shards(
-                f"parts{level}-", [one for one in part_rules if parts.levels[one[0][0]] == level], numbers, usual
-            )
-            for level in levels
-        ]
-        self._shards = _build_shards("rules", rules, numbers, usual)
-        self._part_count = len(part_rules)
+        self._parts = parts.function(numbers)
+        self._shards = _build_shards("rules", rules, numbers, _usual(inputs, typical))
+        self._part_count = len(parts.numbers)
         self._lock = threading.Lock()
         self._failures = 0
         terms: dict[int, set[Term]] = {}
-        for _, found in (*rules, *part_rules):
+        for _, found in rules:
             for term in frozenset().union(*found):
                 terms.setdefault(_place(term, numbers), set()).add(term)
-        self._texts = _Fragments(len(inputs), len(part_rules), terms)
-        self._warm_up = _Picture([0.0] * len(inputs), [1.0] * len(inputs), len(part_rules), self._texts).fragments
-        for shard in (*(shard for level in self._parts for shard in level), *self._shards):
+        self._texts = _Fragments(len(inputs), self._part_count, terms)
+        self._warm_up = _Picture([0.0] * len(inputs), [1.0] * len(inputs), self._part_count, self._texts).fragments
+        for shard in self._shards:
             self._create(shard)
 
     def evaluate(self, low: Sequence[float], high: Sequence[float]) -> Outcomes:
@@ -154,11 +145,10 @@ class Engine:
         Raises EngineError when the evaluation did not run to its end.
         """
         picture = _Picture(low, high, self._part_count, self._texts)
+        for part in self._parts(picture.low, picture.high):
+            picture.set_part(part)
         found: dict[Reading, set[int]] = {"certain": set(), "possible": set()}
         with self._lock:
-            for level in self._parts:
-                for part, _ in self._run_all(level, picture):
-                    picture.set_part(part)
             for rule, reading in self._run_all(self._shards, picture):
                 found[reading].add(rule)
             self._failures = 0
@@ -276,17 +266,14 @@ class _Picture:
 
     def set_part(self, part: int) -> None:
         """Note that a part holds."""
-        number = self._first + part
-        self.low[number] = 1.0
-        self.fragments[2 * number] = self._part[part]
+        self.fragments[2 * (self._first + part)] = self._part[part]
 
 
 class _Parts:
-    """Disjunctions that stand inside conjunctions, each with a number of its own and the level it is evaluated at."""
+    """Disjunctions that stand inside conjunctions, each with a number of its own; inner ones come first."""
 
     def __init__(self) -> None:
         self.numbers: dict[Expression, int] = {}
-        self.levels: list[int] = []
 
     def factor(self, expression: Expression) -> Expression:
         """The expression with its inner disjunctions replaced by one comparison each."""
@@ -300,18 +287,21 @@ class _Parts:
 
     def _replace(self, part: Expression) -> Expression:
         body = self.factor(part)
-        if not isinstance(body, Disjunction) or len(alternatives(body)) < SMALLEST_PART:
+        if not isinstance(body, Disjunction):
             return body
-        if body not in self.numbers:
-            self.numbers[body] = len(self.levels)
-            self.levels.append(1 + max((self.levels[number] for number in _parts_in(body)), default=-1))
-        return Term(_part_name(self.numbers[body]), "lo", ">=", Decimal(1))
+        number = self.numbers.setdefault(body, len(self.numbers))
+        return Term(_part_name(number), "lo", ">=", Decimal(1))
 
-
-def _parts_in(expression: Expression) -> list[int]:
-    if isinstance(expression, Term):
-        return [int(expression.input.removeprefix(_PART))] if expression.input.startswith(_PART) else []
-    return [number for part in expression.parts for number in _parts_in(part)]
+    def function(self, numbers: Mapping[str, int]) -> Callable[[list[float], Sequence[float]], list[int]]:
+        """Computes the parts of a picture: sets the lower bound of each that holds, and gives their numbers."""
+        lines = ["def parts(lo, hi):", " found = []"]
+        for body, part in self.numbers.items():
+            place = numbers[_part_name(part)]
+            lines.append(f" if {source(body, numbers)}: lo[{place}] = 1.0; found.append({part})")
+        lines.append(" return found")
+        space: dict[str, Callable[[list[float], Sequence[float]], list[int]]] = {}
+        exec(compile("\n".join(lines), "<parts>", "exec"), {"__builtins__": {}}, space)
+        return space["parts"]
 
 
 def _part_name(number: int) -> str:

@@ -16,15 +16,12 @@ from service.knowledge.criteria import (
     Any_,
     Atom,
     Choice,
-    Conjunction,
     Criterion,
-    Disjunction,
-    Expression,
     Not,
     NotRuledOut,
     Reading,
-    Term,
     lower,
+    source,
 )
 from service.knowledge.rule import Rule
 
@@ -45,7 +42,7 @@ def build_evaluator(
     for number, criterion in enumerate(criteria):
         readings: tuple[Reading, ...] = ("certain",) if number in only_certain else ("certain", "possible")
         for reading in readings:
-            lines.append(f" if {_source(lower(criterion, reading), numbers)}: {reading}.append({number})")
+            lines.append(f" if {source(lower(criterion, reading), numbers)}: {reading}.append({number})")
     lines.append(" return certain, possible")
     run = _compile(lines)["run"]
 
@@ -54,16 +51,6 @@ def build_evaluator(
         return Outcomes(frozenset(certain), frozenset(possible))
 
     return evaluate
-
-
-def _source(expression: Expression, numbers: dict[str, int]) -> str:
-    match expression:
-        case Term():
-            return f"{expression.side}[{numbers[expression.input]}]{expression.operator}{float(expression.bound)!r}"
-        case Conjunction():
-            return "(" + " and ".join(_source(part, numbers) for part in expression.parts) + ")"
-        case Disjunction():
-            return "(" + " or ".join(_source(part, numbers) for part in expression.parts) + ")"
 
 
 @dataclass(frozen=True)
@@ -105,7 +92,7 @@ def _compile(lines: list[str]) -> dict[str, Any]:
 
 
 def _unknown(criterion: Criterion, numbers: dict[str, int]) -> str:
-    possible, certain = (_source(lower(criterion, reading), numbers) for reading in ("possible", "certain"))
+    possible, certain = (source(lower(criterion, reading), numbers) for reading in ("possible", "certain"))
     return f"{possible} and not {certain}"
 
 
@@ -113,7 +100,7 @@ def _holding(criterion: Criterion, numbers: dict[str, int], depth: int) -> Itera
     indent = " " * depth
     match criterion:
         case Atom():
-            yield f"{indent}if {_source(lower(criterion, 'certain'), numbers)}: found({criterion.input!r})"
+            yield f"{indent}if {source(lower(criterion, 'certain'), numbers)}: found({criterion.input!r})"
         case Not():
             return
         case NotRuledOut():
@@ -128,7 +115,7 @@ def _holding(criterion: Criterion, numbers: dict[str, int], depth: int) -> Itera
             for _, child in criterion.children:
                 body = list(_holding(child, numbers, depth + 1))
                 if body:
-                    yield f"{indent}if {_source(lower(child, 'certain'), numbers)}:"
+                    yield f"{indent}if {source(lower(child, 'certain'), numbers)}:"
                     yield from body
 
 

@@ -8,7 +8,7 @@ comparisons with one bound, which is all that the engine, the second evaluator o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -130,6 +130,17 @@ def lower(criterion: Criterion, reading: Reading, negated: bool = False) -> Expr
             if isinstance(criterion, All) != negated:
                 return Conjunction(parts)
             return Disjunction(parts)
+
+
+def source(expression: Expression, numbers: Mapping[str, int]) -> str:
+    """The expression as Python over two lists, ``lo`` and ``hi``: comparisons of numbers only."""
+    match expression:
+        case Term():
+            return f"{expression.side}[{numbers[expression.input]}]{expression.operator}{float(expression.bound)!r}"
+        case Conjunction():
+            return "(" + " and ".join(source(part, numbers) for part in expression.parts) + ")"
+        case Disjunction():
+            return "(" + " or ".join(source(part, numbers) for part in expression.parts) + ")"
 
 
 def alternatives(expression: Expression) -> list[frozenset[Term]]:
