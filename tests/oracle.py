@@ -216,21 +216,34 @@ class Patient:
                     found.setdefault(group, []).append(one)
         return found
 
-    def _calculated_egfr(self) -> tuple[float, list[str]] | None:
-        """The calculated eGFR and its labs: the first equation with all inputs; the lower value if sex is unknown."""
+    def _calculated_egfr(self) -> list[tuple[float, list[str]]]:
+        """Calculated eGFR values with their labs; the lower value if sex is unknown.
+
+        One value: of the first equation with all inputs. Where labs of one equation were collected too far apart it is
+        passed over, and each equation of a single lab gives a value.
+        """
         said = self.vocabulary.derived["egfr"]
         if self.age is None or self.age < int(said["minimum_age_years"]):
-            return None
+            return []
         if self.pregnancy in said["not_valid_in"]["pregnancy"]:
-            return None
+            return []
         if (self.conditions or set()) & set(said["not_valid_in"]["conditions"]):
-            return None
+            return []
+        values = []
+        passed_over = False
         for equation in said["equations"]:
             used = [term["lab"] for term in equation["terms"]]
-            if all(lab in self.labs for lab in used):
-                sexes = [self.sex] if self.sex is not None else ["female", "male"]
-                return min(self._equation(equation, sex, self.age) for sex in sexes), used
-        return None
+            if not all(lab in self.labs for lab in used):
+                continue
+            days = [self.days_since(self.labs[lab].get("collected_on")) for lab in used]
+            if max(days) - min(days) > int(said["collected_within_days"]):
+                passed_over = True
+                continue
+            sexes = [self.sex] if self.sex is not None else ["female", "male"]
+            values.append((min(self._equation(equation, sex, self.age) for sex in sexes), used))
+            if not passed_over:
+                break
+        return values
 
     def _equation(self, equation: Json, sex: str, age: int) -> float:
         result = float(equation["constant"]) * float(equation["age_base"]) ** age
@@ -265,7 +278,7 @@ class Patient:
     def egfrs(self) -> list[Fraction | float]:
         """The reported eGFR and the calculated one, as far as they are known."""
         reported = [exact(self.labs["egfr"]["value"])] if "egfr" in self.labs else []
-        return [*reported, *([self.calculated[0]] if self.calculated is not None else [])]
+        return [*reported, *(sorted(value for value, _ in self.calculated)[:1])]
 
     def value(self, lab: str) -> tuple[Any, str] | None:
         """A lab's value and unit; of two eGFR the lower."""
@@ -300,7 +313,7 @@ class Patient:
 
         if lab == "egfr":
             ages = [oldest(["egfr"])] if "egfr" in self.labs else []
-            ages += [oldest(self.calculated[1])] if self.calculated is not None else []
+            ages += [oldest(used) for _, used in self.calculated]
             return min(ages, default=None)
         if lab == "calcium_adjusted":
             return None if self.calcium is None else oldest(self.calcium[2])

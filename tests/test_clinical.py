@@ -206,13 +206,24 @@ def test_no_egfr_where_the_equations_do_not_hold(change: dict[str, Any], assesso
     assert not {rule for rule in fired(assessor, request) if rule.startswith("egfr-status-")}
 
 
-def test_a_calculated_value_is_as_old_as_its_oldest_part(assessor: Assessor) -> None:
-    """A fresh creatinine does not make an old cystatin C current."""
+def test_labs_of_different_days_are_not_combined(assessor: Assessor, rulebook: Rulebook) -> None:
+    """An old cystatin C cannot hide a fresh high creatinine, nor the other way round: each counts by itself."""
+    labs = {"creatinine": lab("2.2", "mg/dL", "2026-11-19"), "cystatin_c": lab("0.5", "mg/L", "2026-10-20")}
+    assert stage(assessor, person(labs)) == "G2"
+    labs["cystatin_c"]["collected_on"] = "2026-10-19"
+    assert stage(assessor, person(labs)) == "G4"
+    egfr = estimate_gfr(rulebook.vocabulary, from_json(person(labs)))
+    assert egfr is not None
+    assert [one.equation for one in egfr.calculated] == ["CKD-EPI 2021 creatinine", "CKD-EPI 2012 cystatin C"]
+
+
+def test_a_combined_value_is_as_old_as_its_oldest_part(assessor: Assessor) -> None:
+    """Of labs that are combined the older one says how old the value is."""
+    labs = {"creatinine": lab("0.8", "mg/dL", "2025-11-21"), "cystatin_c": lab("0.8", "mg/L", "2025-11-21")}
+    assert "kidney-function-not-established" not in fired(assessor, person(labs))
     for old in ("creatinine", "cystatin_c"):
-        labs = {"creatinine": lab("0.8", "mg/dL", "2026-11-19"), "cystatin_c": lab("0.8", "mg/L", "2026-11-19")}
-        assert "kidney-function-not-established" not in fired(assessor, person(labs))
-        labs[old]["collected_on"] = "2023-11-19"
-        assert "kidney-function-not-established" in fired(assessor, person(labs))
+        older = {**labs, old: {**labs[old], "collected_on": "2025-11-01"}}
+        assert "kidney-function-not-established" in fired(assessor, person(older))
 
 
 # Calcium.

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from math import floor
 from typing import Any
 
 from service.knowledge.vocabulary import Vocabulary
@@ -71,17 +72,36 @@ def _calculate(
         return ()
     if pregnancy in not_valid_in["pregnancy"] or any(key in conditions for key in not_valid_in["conditions"]):
         return ()
-    sex = patient.get("sex", "unknown")
-    for equation in rules["equations"]:
+    sexes = (patient["sex"],) if patient.get("sex") in ("female", "male") else ("female", "male")
+    found: list[Calculated] = []
+    for equation in _possible(rules, request["as_of"], labs):
         keys = tuple(term["lab"] for term in equation["terms"])
-        if all(key in labs for key in keys):
-            if sex in ("female", "male"):
-                return (Calculated(equation["display"], _equation(vocabulary, equation, labs, sex, age), keys),)
-            return tuple(
-                Calculated(f"{equation['display']}, {one}", _equation(vocabulary, equation, labs, one, age), keys)
-                for one in ("female", "male")
-            )
-    return ()
+        for sex in sexes:
+            name = equation["display"] if len(sexes) == 1 else f"{equation['display']}, {sex}"
+            found.append(Calculated(name, _equation(vocabulary, equation, labs, sex, age), keys))
+    return tuple(found)
+
+
+def _possible(rules: Mapping[str, Any], as_of: date, labs: Labs) -> list[Mapping[str, Any]]:
+    """The first equation whose labs are there.
+
+    One that combines labs wants them from about the same time; otherwise each lab is used by itself, so that an old
+    value cannot hide a new one.
+    """
+    apart = False
+    single = []
+    for equation in rules["equations"]:
+        keys = [term["lab"] for term in equation["terms"]]
+        if not all(key in labs for key in keys):
+            continue
+        ages = [age_in_days(as_of, labs, [[key]]) or 0 for key in keys]
+        if max(ages) - min(ages) > rules["collected_within_days"]:
+            apart = True
+        elif apart:
+            single.append(equation)
+        else:
+            return [equation]
+    return single
 
 
 def _equation(vocabulary: Vocabulary, equation: Mapping[str, Any], labs: Labs, sex: str, age: int) -> float:
@@ -111,7 +131,6 @@ class AdjustedCalcium:
     value: Decimal
     unit: str
     used: tuple[str, ...]
-    collected_on: Any
 
     @property
     def from_albumin(self) -> bool:
@@ -123,18 +142,18 @@ def adjust_calcium(vocabulary: Vocabulary, labs: Labs) -> AdjustedCalcium | None
     """The laboratory's own adjusted value where sent; else the total adjusted for albumin; else the total as it is."""
     own = labs.get("calcium_adjusted")
     if own is not None:
-        return AdjustedCalcium(Decimal(own["value"]), own["unit"], ("calcium_adjusted",), own.get("collected_on"))
+        return AdjustedCalcium(Decimal(own["value"]), own["unit"], ("calcium_adjusted",))
     total = labs.get("calcium_total")
     if total is None:
         return None
-    value, unit, day = Decimal(total["value"]), total["unit"], total.get("collected_on")
+    value, unit = Decimal(total["value"]), total["unit"]
     albumin = labs.get("albumin")
     if albumin is None:
-        return AdjustedCalcium(value, unit, ("calcium_total",), day)
+        return AdjustedCalcium(value, unit, ("calcium_total",))
     formula = next(one for one in vocabulary.derived["calcium_adjusted"]["formulae"] if one["calcium_unit"] == unit)
     measured = in_unit(vocabulary, "albumin", albumin, formula["albumin_unit"])
     adjusted = value + formula["slope"] * (formula["reference"] - measured)
-    return AdjustedCalcium(adjusted, unit, ("calcium_total", "albumin"), day)
+    return AdjustedCalcium(adjusted, unit, ("calcium_total", "albumin"))
 
 
 def labs_used(key: str, labs: Labs, egfr: Egfr | None, calcium: AdjustedCalcium | None) -> list[tuple[str, ...]]:
@@ -158,3 +177,9 @@ def age_in_days(as_of: date, labs: Labs, values: Sequence[Sequence[str]]) -> int
         return (as_of - day).days if day is not None else 0
 
     return min((max(days(key) for key in used) for used in values), default=None)
+
+
+def shown_gfr(value: float) -> int | float:
+    """An eGFR as it is shown: one decimal, never rounded up, so that it never seems to lie in a better stage."""
+    tenths = floor(value * 10)
+    return tenths // 10 if tenths % 10 == 0 else tenths / 10

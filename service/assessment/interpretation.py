@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from service.assessment.derive import in_unit
+from service.assessment.derive import in_unit, shown_gfr
 from service.assessment.picture import Picture
 from service.assessment.trace import plain
 from service.knowledge.rule import Rule
@@ -47,13 +47,13 @@ def _value(lab: str, picture: Picture) -> dict[str, Any]:
     labs = picture.request.get("labs", {})
     if lab == "egfr" and picture.egfr is not None:
         deciding = picture.egfr.deciding
-        source = "egfr" if deciding is None else deciding.used[0]
+        used = ("egfr",) if deciding is None else deciding.used
         unit = "mL/min/{1.73_m2}"
-        value: Any = plain(picture.egfr.reported) if deciding is None else round(deciding.value)
-        return {"value": value, "unit": unit, "collected_on": _day(labs[source].get("collected_on"))}
+        value: Any = plain(picture.egfr.reported) if deciding is None else shown_gfr(deciding.value)
+        return {"value": value, "unit": unit, "collected_on": _oldest(labs, used)}
     if lab == "calcium_adjusted" and picture.calcium is not None:
         calcium = picture.calcium
-        return {"value": plain(calcium.value), "unit": calcium.unit, "collected_on": _day(calcium.collected_on)}
+        return {"value": plain(calcium.value), "unit": calcium.unit, "collected_on": _oldest(labs, calcium.used)}
     result = labs[lab]
     return {
         "value": plain(result["value"]),
@@ -69,7 +69,7 @@ def _details(said: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
             "stage": said["status"],
             "equation": egfr.deciding.equation if egfr.deciding is not None else None,
             "reported": plain(egfr.reported),
-            "calculated": [{"equation": one.equation, "value": round(one.value, 1)} for one in egfr.calculated],
+            "calculated": [{"equation": one.equation, "value": shown_gfr(one.value)} for one in egfr.calculated],
         }
     if said["lab"] == "calcium_adjusted" and picture.calcium is not None:
         return {"from_albumin": picture.calcium.from_albumin}
@@ -96,6 +96,12 @@ def _label(other: Mapping[str, Any], value: Decimal, unit: str) -> str:
             return label
     statement: str = other.get("statement", "No threshold given.")
     return statement
+
+
+def _oldest(labs: Mapping[str, Any], used: Sequence[str]) -> str | None:
+    """The day of the oldest part of a value; None where no part has a day."""
+    days = [labs[key]["collected_on"] for key in used if "collected_on" in labs[key]]
+    return _day(min(days, default=None))
 
 
 def _day(value: Any) -> str | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.assessment.derive import age_in_days, labs_used
+from service.assessment.derive import age_in_days, labs_used, shown_gfr
 from service.assessment.picture import Picture
 from service.assessment.trace import Tracer, plain
 from service.clinical.outcome import SEVERITIES
@@ -84,14 +84,14 @@ class Writer:
         picture = self._picture
         labs = picture.request.get("labs", {})
         if key == "egfr" and picture.egfr is not None:
-            return f"{plain(round(picture.egfr.value, 1))} mL/min/1.73 m2"
+            return f"{shown_gfr(picture.egfr.value)} mL/min/1.73 m2"
         if key == "calcium_adjusted" and picture.calcium is not None:
-            return f"{picture.calcium.value.normalize():f} {picture.calcium.unit}"
+            return f"{plain(picture.calcium.value)} {picture.calcium.unit}"
         if key not in labs:
             return "not known"
         result = labs[key]
         day = result.get("collected_on")
-        return f"{result['value']} {result['unit']}" + (f" on {day.isoformat()}" if day is not None else "")
+        return f"{plain(result['value'])} {result['unit']}" + (f" on {day.isoformat()}" if day is not None else "")
 
     # The lists.
 
@@ -111,7 +111,7 @@ class Writer:
                     for drug in self._tracer.ingredients(rule, self._picture)
                 ]
             else:
-                of_rule = [((rule.then["caution"]["code"], ""), self._caution(rule, ()))]
+                of_rule = [((rule.then["caution"]["code"], rule.then["caution"]["agent"]), self._caution(rule, ()))]
             for key, one in of_rule:
                 written[key] = _merge_cautions(written[key], one) if key in written else one
         return sorted(

@@ -182,9 +182,14 @@ def _suggestion(
 
 def _dose(rulebook: Rulebook, offer: _Offer, limit: Decimal | None) -> dict[str, Any] | None:
     """The range over all goals, never above the limit, and the dose of each goal; None where a rule gives no dose."""
-    doses = {entry["for_goal"]: entry["dose"] for _, entry in offer.entries if entry["dose"] is not None}
-    if not doses or limit is None or len({entry["for_goal"] for _, entry in offer.entries}) > len(doses):
+    if limit is None or any(entry["dose"] is None for _, entry in offer.entries):
         return None
+    doses: dict[str, Mapping[str, Any]] = {}
+    for _, entry in offer.entries:
+        other = doses.setdefault(entry["for_goal"], entry["dose"])
+        if entry["dose"]["high"] < other["high"]:
+            # Two rules for one goal: the smaller range is the safe one.
+            doses[entry["for_goal"]] = entry["dose"]
     by_goal = [
         {
             "goal": goal,

@@ -82,7 +82,9 @@ class Tracer:
                     for key in self.labs_behind(one.key if one.kind != "derived" else "egfr", picture)
                 ]
             case "vital":
-                vital = request["vitals"][one.key]
+                vital = request.get("vitals", {}).get(one.key)
+                if vital is None:
+                    return []
                 display = self._rulebook.vocabulary.vitals[one.key].display
                 return [Trigger(f"/vitals/{one.key}", f"{display} {plain(vital['value'])} {vital['unit']}")]
             case "condition":
