@@ -37,6 +37,7 @@ setup-dev:
 	@tools/setup.sh "$(PYTHON)" dev
 
 serve: setup
+	@$(python) -m service terminology build >/dev/null
 	@exec $(python) -m gunicorn --config deploy/gunicorn.conf.py
 
 test: lint types check openapi-check
@@ -68,5 +69,5 @@ lock: setup-dev
 	tools/lock.sh $(python)
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build cofactor.egg-info
+	rm -rf .venv var .mypy_cache .pytest_cache .ruff_cache .hypothesis build cofactor.egg-info
 	find service tests deploy tools -name __pycache__ -type d -prune -exec rm -rf {} +

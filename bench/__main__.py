@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.layers import measure
 from bench.load import Result, request_bytes, run
+from bench.lookups import main as lookups
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ("healthy-adult-sleep", "kidney-g3a-on-oxide", "antibiotic-and-thyroid-hormone")
@@ -25,7 +26,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--lookups", action="store_true", help="only how fast medications are looked up")
     options = parser.parse_args()
+    if options.lookups:
+        lookups()
+        return
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores, one worker")
     port = _free_port()
     server = _start(port)

@@ -13,7 +13,11 @@ wsgi_app = "service.app:create_app()"
 chdir = str(Path(__file__).resolve().parent.parent)
 
 # Loopback unless told otherwise: the service has no TLS of its own and belongs behind a proxy.
-bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+_host = os.environ.get("HOST", "127.0.0.1")
+if ":" in _host and not _host.startswith("["):
+    # An IPv6 address has colons of its own.
+    _host = f"[{_host}]"
+bind = f"{_host}:{os.environ.get('PORT', '8000')}"
 # Clients queue here while all workers are busy or being replaced; past it they are refused.
 backlog = 2048
 # Two processes sharing one port through the kernel lose queued requests at every hand-over.
@@ -21,8 +25,12 @@ reuse_port = False
 
 # An evaluation is CPU work, so a worker per core; two keep one serving while the other is replaced.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-# gthread, with two of its waits bounded; deploy/worker.py says which. The sync worker loses queued
-# requests when it stops and keeps no connection open; gevent has a long tail under CPU work.
+if workers < 1:
+    # gunicorn would start, listen, and answer nobody.
+    raise SystemExit("WEB_CONCURRENCY must be 1 or more")
+# gthread, with two of its waits bounded and its refusals reworded; deploy/worker.py says why. The
+# sync worker loses queued requests when it stops and keeps no connection open; gevent has a long
+# tail under CPU work.
 worker_class = "deploy.worker.BoundedThreadWorker"
 # Threads do not make evaluations faster: they keep a slow sender from stopping the worker.
 threads = 4
@@ -55,13 +63,16 @@ limit_request_field_size = 8190
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 # An underscore in a header's name could pass for the hyphen of a header the proxy has set.
 header_map = "drop"
+# Nor may a header, whoever sent it, replace the path that was asked for.
+forwarder_headers = ""
 
 # No request line is written. Addresses carry no patient data by design, but a search term could,
 # and a log is kept longer and read by more people than a request is. The service's own log has
 # the operation, the status and the time taken, and nothing that was sent.
 accesslog = None
 errorlog = "-"
-loglevel = os.environ.get("LOG_LEVEL", "info")
+# At debug gunicorn quotes what it was sent, so that level is for the service's own log alone.
+loglevel = os.environ.get("LOG_LEVEL", "info").lower().replace("debug", "info")
 
 # The heartbeat files: on a busy disk they can be late, and the root file system may be read-only.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -1,4 +1,4 @@
-"""The gunicorn worker of this service: gthread, with a bound on what one client can cost the rest.
+"""The gunicorn worker of this service: gthread, bounded in what one client can cost, and discreet.
 
 Stock gthread (27.0.1) leaves two waits open:
 
@@ -8,18 +8,34 @@ Stock gthread (27.0.1) leaves two waits open:
 * A request that arrives in part holds its thread for as long as the client likes, and so does an
   answer that is not read. Here both are cut off.
 
-Nothing in this file knows what is being served. `tests/test_server.py` shows both waits on the
-stock class too: when a release of gunicorn mends them, it says so and this file can go.
+And it repeats, in its log and in a page of HTML, whatever it cannot read as a request. Behind a wrong
+Content-Length that is the rest of a body, and so of a patient. Here it is named and not repeated.
+
+Nothing in this file knows what is being served. `tests/test_server.py` shows all three on the stock
+class too: when a release of gunicorn mends them, it says so and this file can go.
 """
 
 import contextlib
+import json
 import socket
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
+from http import HTTPStatus
 from selectors import EVENT_READ
 
+from gunicorn.http import Request
+from gunicorn.http import errors as parsing
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+# Whatever else is wrong with a request is a 400.
+STATUSES: Mapping[type[BaseException], HTTPStatus] = {
+    parsing.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    parsing.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    parsing.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    parsing.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+}
 
 
 class BoundedThreadWorker(ThreadWorker):
@@ -27,7 +43,7 @@ class BoundedThreadWorker(ThreadWorker):
 
     # A whole request, from the moment a thread takes it up; a buffering proxy sends it at once.
     read_seconds = 10.0
-    # Request and answer together; the largest batch is answered in a small part of this.
+    # Request and answer together; the largest request is answered in a small part of this.
     exchange_seconds = 60.0
     # What gunicorn itself grants: enough for the last segment of an answer to be acknowledged.
     linger_seconds = 2.0
@@ -38,6 +54,7 @@ class BoundedThreadWorker(ThreadWorker):
         self._started: dict[TConn, float] = {}
         self._lingering: dict[TConn, float] = {}
         self._drained: dict[TConn, int] = {}
+        self._answered: set[socket.socket] = set()
         super().init_process()
 
     def handle(self, conn: TConn) -> bool:
@@ -47,6 +64,35 @@ class BoundedThreadWorker(ThreadWorker):
             return super().handle(conn)
         finally:
             self._started.pop(conn, None)
+            self._answered.discard(conn.sock)
+
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """Let the application answer; an error in a body that it did not read comes after that."""
+        keep = super().handle_request(req, conn)
+        self._answered.add(conn.sock)
+        return keep
+
+    def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: BaseException) -> None:
+        """Refuse what cannot be read as a request, by the name of the error: its text may quote."""
+        # Once a request has been parsed, what goes wrong with it is ours.
+        ours = req is not None or not isinstance(exc, parsing.ParseException)
+        answered = client in self._answered
+        log = self.log.error if ours and not answered else self.log.warning
+        log("request refused: %s", type(exc).__name__)
+        if answered:
+            return
+        status = HTTPStatus.INTERNAL_SERVER_ERROR if ours else STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
+        body = json.dumps({"type": "about:blank", "title": status.phrase, "status": status}).encode()
+        head = (
+            f"HTTP/1.1 {status} {status.phrase}\r\n"
+            "Connection: close\r\n"
+            "Content-Type: application/problem+json\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            "Cache-Control: no-store\r\n"
+            "X-Content-Type-Options: nosniff\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode() + body)
 
     def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
         """Keep, park or end the connection; runs on the loop and must not wait."""

@@ -1,4 +1,4 @@
-"""``python -m service check | openapi [--check]``: what an author or CI asks of the knowledge."""
+"""``python -m service check | openapi [--check] | terminology build | terminology import DIR``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,25 @@ import sys
 from pathlib import Path
 
 from service.knowledge import KnowledgeError, Rulebook, load_rulebook
-from service.settings import from_environment
+from service.settings import Settings, from_environment
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 0 only when there is nothing to mend."""
-    parser = argparse.ArgumentParser(prog="cofactor", description="Check the rules, or write the API contract.")
+    parser = argparse.ArgumentParser(
+        prog="cofactor", description="Check the rules, write the API contract, or build the table of medications."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="read the rules, run every worked case")
     openapi = commands.add_parser("openapi", help="write openapi.yaml from the schemas")
     openapi.add_argument("--check", action="store_true", help="only compare; fail when it would change")
+    terminology = commands.add_parser("terminology", help="the table of medications").add_subparsers(
+        dest="action", required=True
+    )
+    terminology.add_parser("build", help="build the table of the rules, unless it is there")
+    importing = terminology.add_parser("import", help="build the full table from an official RxNorm release")
+    importing.add_argument("release", type=Path, help="the folder with RXNCONSO.RRF, RXNREL.RRF and RXNSAT.RRF")
+    importing.add_argument("--output", type=Path, help="where to write it; TERMINOLOGY, or var/rxnorm.sqlite")
     options = parser.parse_args(arguments)
     settings = from_environment()
     try:
@@ -28,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if options.command == "check":
         return _check(rulebook)
+    if options.command == "terminology":
+        release = options.release if options.action == "import" else None
+        return _terminology(rulebook, settings, release, getattr(options, "output", None))
     return _openapi(rulebook, settings.contract, options.check)
 
 
@@ -40,6 +52,22 @@ def _check(rulebook: Rulebook) -> int:
     cases = sum(len(rule.cases) for rule in rulebook.rules.values())
     print(f"{len(rulebook.rules)} rules, {cases} cases, {len(faults)} faults; {rulebook.digest}")
     return 1 if faults else 0
+
+
+def _terminology(rulebook: Rulebook, settings: Settings, release: Path | None, output: Path | None) -> int:
+    from service.terminology import TerminologyError, import_release, open_terminology
+
+    try:
+        if release is None:
+            store = open_terminology(rulebook, settings.terminology_directory)
+        else:
+            path = output or settings.terminology or settings.terminology_directory / "rxnorm.sqlite"
+            store = import_release(rulebook, release, path, sys.stderr)
+    except (TerminologyError, OSError) as error:
+        print(f"terminology: {error}", file=sys.stderr)
+        return 1
+    print(f"{store.path}: {store.release.release}, {store.release.source}; {store.release.digest}")
+    return 0
 
 
 def _openapi(rulebook: Rulebook, path: Path, only_compare: bool) -> int:

@@ -11,6 +11,7 @@ from service.api import contract, docs, logs, problems, transport, views
 from service.assessment import Assessor
 from service.knowledge import load_rulebook
 from service.settings import Settings, from_environment
+from service.terminology import MedicationSearch, Recogniser
 
 
 def today() -> date:
@@ -23,7 +24,8 @@ def create_app(settings: Settings | None = None, clock: Callable[[], date] = tod
     settings = settings or from_environment()
     logs.configure(settings.log_level)
     rulebook = load_rulebook(settings.rules)
-    assessor = Assessor(rulebook)
+    recogniser = Recogniser.of(rulebook, settings.terminology_directory, settings.terminology)
+    assessor = Assessor(rulebook, recogniser)
     assessor.self_test()
 
     app = Flask("service", static_folder=None)
@@ -32,7 +34,8 @@ def create_app(settings: Settings | None = None, clock: Callable[[], date] = tod
     app.url_map.merge_slashes = False
     problems.install(app)
     logs.install(app)
-    views.install(app, rulebook, assessor, contract.published(settings.contract), clock)
+    search = MedicationSearch(recogniser.store, rulebook)
+    views.install(app, rulebook, assessor, search, contract.published(settings.contract), clock)
     docs.install(app)
-    transport.install(app, {**views.PRODUCES, **docs.PRODUCES})
+    transport.install(app, {**views.PRODUCES, **docs.PRODUCES}, views.TAKES)
     return app

@@ -108,16 +108,20 @@ class Engine:
         inputs: Sequence[str],
         only_certain: Collection[int] = (),
         typical: tuple[Sequence[float], Sequence[float]] | None = None,
+        titles: Sequence[str] = (),
     ) -> None:
         """Compile criteria over the named inputs.
 
         ``only_certain`` are the numbers of criteria of which nobody asks whether they are possible. ``typical`` are the
         bounds of a patient of whom little is said: rules that cannot hold for such a patient share shards. It decides
-        what is skipped, never what holds.
+        what is skipped, never what holds. ``titles`` are what a CompileError calls the criteria.
         """
         parts = _Parts()
         rules = [
-            ((number, reading), _alternatives(number, parts.factor(lower(criterion, reading))))
+            (
+                (number, reading),
+                _alternatives(titles[number] if titles else str(number), parts.factor(lower(criterion, reading))),
+            )
             for number, criterion in enumerate(criteria)
             for reading in _READINGS
             if reading == "certain" or number not in only_certain
@@ -308,10 +312,10 @@ def _part_name(number: int) -> str:
     return f"{_PART}{number}"
 
 
-def _alternatives(number: int, expression: Expression) -> list[frozenset[Term]]:
+def _alternatives(title: str, expression: Expression) -> list[frozenset[Term]]:
     found = alternatives(expression)
     if not 0 < len(found) <= MOST_ALTERNATIVES or any(not 0 < len(terms) < MOST_TERMS for terms in found):
-        raise CompileError(f"rule {number} has {len(found)} alternatives, or one with no or too many terms")
+        raise CompileError(f"rule {title} has {len(found)} alternatives, or one with no or too many terms")
     return found
 
 

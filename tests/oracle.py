@@ -1,6 +1,7 @@
 """A third reading of the rules, written apart from the service: plain, slow, exact.
 
-It takes nothing from ``service`` but the YAML files and ``rules/README.md``, which says what they mean. Every word in a
+It takes nothing from ``service`` but the YAML files and ``rules/README.md``, which says what they mean, and what a
+medication is called: the table of names has tests of its own. Every word in a
 file stays text until it is needed; numbers are exact fractions, but for the powers of the eGFR equations. A criterion
 becomes a function of a patient that gives True, False or None (unknown), after Kleene.
 """
@@ -8,7 +9,6 @@ becomes a function of a patient that gives True, False or None (unknown), after 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from fractions import Fraction
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from service.knowledge import load_rulebook
+from service.terminology import Recognised, Recogniser
 
 Json = Mapping[str, Any]
 Truth = bool | None
@@ -110,12 +113,7 @@ class Vocabulary:
         self.forms = file("forms")
         self.drugs = file("drugs")
         self.classes = file("drug-classes")
-        combinations = read_yaml(folder / "vocabulary" / "drugs.yaml").get("combinations", {})
-        self._names: dict[tuple[str, ...], set[str]] = {}
-        for key, drug in (*self.drugs.items(), *combinations.items()):
-            for name in (drug["display"], *drug.get("names", ())):
-                self._names[words(name)] = set(drug.get("ingredients", [key]))
-        self.longest_name = max(map(len, self._names))
+        self._recogniser = Recogniser.of(load_rulebook(folder))
 
     def convert(self, lab: str, value: Fraction, unit: str, wanted: str) -> Fraction:
         """A lab value in another unit of the lab."""
@@ -140,32 +138,13 @@ class Vocabulary:
             found |= {key for key, one in self.conditions.items() if code["code"] in one.get(codes, ())}
         return found
 
+    def recognised(self, medication: Json) -> Recognised:
+        """What a medication is, by the service's own table: the oracle reads the rules, not the names of medicines."""
+        return self._recogniser.recognise(medication)
+
     def ingredients(self, medication: Json) -> set[str]:
-        """The drugs that a medication is, by its name and its code; by the code's display where both say nothing."""
-        found = self._named(medication.get("name", ""))
-        code = medication.get("code")
-        if code is not None:
-            if code["system"] == "http://www.nlm.nih.gov/research/umls/rxnorm":
-                found |= {key for key, drug in self.drugs.items() if drug["rxnorm"] == code["code"]}
-            found = found or self._named(code.get("display", ""))
-        return found
-
-    def _named(self, text: str) -> set[str]:
-        """The drugs named in a text, by whole words; of names that begin at one word the longest counts."""
-        found, rest = set(), words(text)
-        while rest:
-            sizes = range(min(self.longest_name, len(rest)), 0, -1)
-            size = next((size for size in sizes if rest[:size] in self._names), 0)
-            if size:
-                found |= self._names[rest[:size]]
-            rest = rest[size or 1 :]
-        return found
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The words of a text, in lower case, without accents; whatever is no letter or digit parts them."""
-    plain = "".join(char for char in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(char))
-    return tuple(re.findall("[a-z0-9]+", plain))
+        """The drugs that a medication is."""
+        return set(self.recognised(medication).ingredients)
 
 
 class Patient:
@@ -208,7 +187,8 @@ class Patient:
         """The medications of each group that has any. A medication without a route is taken by mouth."""
         found: dict[str, list[Json]] = {}
         for one in self.body["medications"]:
-            ingredients, route = self.vocabulary.ingredients(one), one.get("route", "oral")
+            recognised = self.vocabulary.recognised(one)
+            ingredients, route = set(recognised.ingredients), recognised.route or "oral"
             if route == "oral":
                 self.by_mouth |= ingredients
             for group, (members, routes) in groups.items() if ingredients else ():
@@ -476,6 +456,14 @@ class Oracle:
             return bool(max(values) and 100 * (max(values) - min(values)) / max(values) > percent) if values else None
 
         yield "egfr-values-disagree", disagree
+        yield (
+            "medication-name-and-code-disagree",
+            lambda patient: (
+                any(patient.vocabulary.recognised(one).conflict for one in patient.body["medications"])
+                if "medications" in patient.body
+                else None
+            ),
+        )
 
     def _in_ranges(self, lab: str, ranges: Mapping[str, list[list[str]]], hint: bool = False) -> Test:
         """Of the value as it was sent. A hint: inside one of the unit's half-open ranges. Else: outside its range."""

@@ -1,5 +1,6 @@
 """The HTTP door: what is taken as it is, what is refused, and how a refusal looks."""
 
+import io
 import json
 import logging
 import re
@@ -591,6 +592,38 @@ def test_a_query_that_would_be_ignored_is_refused(client: FlaskClient) -> None:
     check_problem(response)
 
 
+class _BreaksOff(io.RawIOBase):
+    """A body that the server cannot read to its end; what it says then is its own affair."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _: object) -> int:
+        raise RuntimeError(SECRET)
+
+
+def test_a_body_that_cannot_be_read_is_a_bad_request(client: FlaskClient) -> None:
+    """Whatever the server raises over it."""
+    response = client.post(
+        EVALUATIONS,
+        content_type="application/json",
+        environ_overrides={"wsgi.input": _BreaksOff(), "wsgi.input_terminated": True},
+    )
+    assert response.status_code == 400
+    assert check_problem(response)["type"] == "/problems/bad-request"
+
+
+def test_a_body_shorter_than_its_length_is_a_bad_request(client: FlaskClient) -> None:
+    """What arrived is a whole request, and still not the one that was meant."""
+    response = client.post(
+        EVALUATIONS,
+        content_type="application/json",
+        environ_overrides={"wsgi.input": io.BytesIO(b"{}"), "CONTENT_LENGTH": "40", "wsgi.input_terminated": True},
+    )
+    assert response.status_code == 400
+    assert check_problem(response)["type"] == "/problems/bad-request"
+
+
 # Methods and addresses.
 
 READABLE = [
@@ -694,6 +727,12 @@ def test_what_does_not_change_is_not_sent_twice(client: FlaskClient, path: str) 
     assert again.headers["ETag"] == first.headers["ETag"]
     other = client.get(path, headers={"If-None-Match": '"another"'})
     assert (other.status_code, other.data) == (200, first.data)
+
+
+def test_a_condition_on_a_change_is_no_condition_on_reading(client: FlaskClient) -> None:
+    """If-Match guards what a request changes; nothing here can be changed."""
+    response = client.get("/v1/knowledge", headers={"If-Match": '"another"'})
+    assert (response.status_code, response.data) == (200, client.get("/v1/knowledge").data)
 
 
 @pytest.mark.parametrize("path", [*READABLE, *PROBES, *PAGE])
@@ -807,8 +846,10 @@ def _check_our_fault(response: TestResponse, slug: str) -> None:
     assert check_problem(response)["type"] == f"/problems/{slug}"
 
 
-def test_a_service_that_cannot_evaluate_is_not_ready(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is alive and takes no patients."""
+def test_a_service_that_cannot_evaluate_is_not_ready(
+    client: FlaskClient, lines: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is alive, takes no patients, and says in the log what ails it, without its text."""
 
     def fail(*_: object) -> None:
         raise RuntimeError(SECRET)
@@ -816,8 +857,12 @@ def test_a_service_that_cannot_evaluate_is_not_ready(client: FlaskClient, monkey
     monkeypatch.setattr(Assessor, "evaluate", fail)
     response = client.get("/readyz")
     assert response.status_code == 503
-    check_problem(response)
+    assert check_problem(response)["type"] == "/problems/not-ready"
     assert client.get("/livez").status_code == 200
+    fault = json.loads(logging.getLogger("service").handlers[0].format(lines[0]))
+    assert (fault["event"], fault["error"], fault["route"]) == ("not-ready", "RuntimeError", "/readyz")
+    assert fault["where"][-1].endswith(" fail")
+    assert SECRET not in json.dumps(fault)
 
 
 def test_a_service_whose_self_test_fails_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -867,6 +912,14 @@ def test_a_request_is_one_line_without_the_patient(client: FlaskClient, lines: l
     ]
     assert all(one["duration_ms"] >= 0 for one in logged)
     assert SECRET not in json.dumps(logged)
+
+
+def test_a_method_of_the_callers_own_is_not_logged(client: FlaskClient, lines: list[logging.LogRecord]) -> None:
+    """It could be anything, as a path could."""
+    for method in ("PATCH", "JANE-ROE-1952"):
+        assert client.open(EVALUATIONS, method=method).status_code == 405
+    handler = logging.getLogger("service").handlers[0]
+    assert [json.loads(handler.format(record))["method"] for record in lines] == ["PATCH", None]
 
 
 def test_a_fault_of_ours_is_logged_by_its_place(

@@ -49,6 +49,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
+    # As the Dockerfile does, so that nothing is left to be written when it runs.
+    assert "python -m service terminology build" in DOCKERFILE
+    build = [sys.executable, "-m", "service", "terminology", "build"]
+    subprocess.run(build, cwd=app, env=environment(0), check=True, stdout=subprocess.DEVNULL)
     return app
 
 

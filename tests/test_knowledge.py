@@ -42,6 +42,18 @@ def faults(rules: Path) -> list[str]:
         return [str(fault) for fault in error.faults]
 
 
+HIGH = "vitamin-d/vitd-high.yaml"
+DERIVED = "vocabulary/derived.yaml"
+LABS = "vocabulary/labs.yaml"
+ROWS = "interactions/magnesium-thyroid-hormones.yaml"
+CALCIUM_UNIT = """  calcium_total:
+    display: Serum total calcium
+    loinc: 17861-6
+    unit: mmol/L
+    units:
+      meq/L: {factor: 0.5, possible: [1.6, 12], plausible: [3.8, 6.0]}
+"""
+
 # What is broken, where, and what the refusal must say.
 BROKEN: dict[str, tuple[str, str, str, str]] = {
     "an unknown key": (GATE, r"^purpose:", "porpose: x\npurpose:", "porpose: Unknown field"),
@@ -96,7 +108,10 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
         "ends as silent, expected fires",
     ),
     "a definition that is missing": (
-        "safety/ask-medications.yaml", r"magnesium-in-play", "magnesium-at-play", "no definition 'magnesium-at-play'",
+        "definitions/faster-kidney-staleness.yaml",
+        r"defined: diuretic\b",
+        "defined: diuretics",
+        "no definition 'diuretics'",
     ),
     "band edges that fall": (
         "bands/potassium-status.yaml", r"to: \[?2\.5 mmol/L\]?", "to: [3.2 mmol/L]", "the edges must rise",
@@ -104,6 +119,107 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     "a review before the date": (GATE, r"next_review: .*", "next_review: 2020-01-01", "must be later than date"),
     "a drug name with two owners": (
         "vocabulary/drugs.yaml", r"names: \[", "names: [Synthroid, ", "is also a name of",
+    ),
+    "a drug name that differs only in accents and signs": (
+        "vocabulary/drugs.yaml", r"names: \[", "names: [Sýnthroid!, ", "is also a name of",
+    ),
+    "a drug name without a letter": ("vocabulary/drugs.yaml", r"names: \[", "names: ['-', ", "no letter and no digit"),
+    "measured that is neither true nor false": (HIGH, r"measured: true", "measured: yes", "must be true or false"),
+    "a lab asked two things": (HIGH, r"measured: true", "measured: true, older_than: 7 days", "exactly one of"),
+    "a lab asked nothing": (HIGH, r", measured: true", "", "exactly one of: status"),
+    "an unknown key next to a lab": (HIGH, r"measured: true", "within: 7 days", "unknown key 'within'"),
+    "an unknown key next to a comparator": (
+        "vitamin-d/vitd-intake-above-limit.yaml", r"dose: \{above:", "dose: {abvoe: 1 mg/d, above:",
+        "unknown key 'abvoe'",
+    ),
+    "comparators in different units": (
+        "urgent/urgent-magnesium-severely-low.yaml", r"below: \[0\.40", "at_least: 0.1 mmol/L, below: [0.40",
+        "the same units everywhere",
+    ),
+    "an anchor": (GATE, r"^title: ", "title: &here ", "an anchor is not allowed: &here"),
+    "an alias": (GATE, r"^title: .*", "title: *there", "an alias is not allowed: *there"),
+    "a tag": (GATE, r"^title: ", "title: !!str ", "a tag is not allowed"),
+    "an unknown key in the equations": (DERIVED, r"^    unit:", "    unti: x\n    unit:", "unti: Unknown field"),
+    "an unknown lab in an equation": (DERIVED, r"lab: cystatin_c", "lab: cystatin", "the lab 'cystatin' is not known"),
+    "an unknown unit in an equation": (DERIVED, r"unit: mg/dL", "unit: mg/L", "'mg/L' does not belong to creatinine"),
+    "a sex without a coefficient": (
+        DERIVED, r"scale: \{female: 0\.7, ", "scale: {", "a number for each of: female, male",
+    ),
+    "an unknown source of an equation": (
+        DERIVED, r"sources: \[SRC-INKER2021", "sources: [SRC-X", "'SRC-X' is not known",
+    ),
+    "an unknown condition of an equation": (DERIVED, r"acute_kidney_injury", "kidney", "the condition 'kidney' is not"),
+    "an unknown pregnancy of an equation": (
+        DERIVED, r"\[pregnant\]", "[expecting]", "the pregnancy 'expecting' is not",
+    ),
+    "a worked example of eGFR that is wrong": (
+        DERIVED, r"value: 71\.418", "value: 71.419", "ckd_epi_2021_creatinine: gives 71.41",
+    ),
+    "a worked example of calcium that is wrong": (DERIVED, r"value: \"2\.6 mmol", 'value: "2.5 mmol', "gives 2.6"),
+    "a worked example without a number": (
+        DERIVED, r"creatinine: 1\.0, cystatin_c", "cystatin_c", "must have: age_years",
+    ),
+    "a unit of calcium without a formula": (
+        DERIVED, r"^ *- \{calcium_unit: mg/dL.*\n", "", "no formula for calcium_total in mg/dL",
+    ),
+    "a unit of calcium that the adjusted value has not": (
+        LABS, r"(?s)(  calcium_total:.*?    units:\n)", CALCIUM_UNIT, "calcium_adjusted cannot",
+    ),
+    "an unknown lab that answers": (LABS, r"answered_by: \[egfr\]", "answered_by: [gfr]", "'gfr' is not known"),
+    "an unknown unit of a hint": (
+        LABS, r"swap_hint:\n      - \{unit: ng/mL", "swap_hint:\n      - {unit: ng", "'ng' is not",
+    ),
+    "a hint that falls": (LABS, r"from: 50, to: 150", "from: 150, to: 50", "must run from the lower number"),
+    "a factor of zero": (LABS, r"factor: 2\.496", "factor: 0", "must be above zero"),
+    "an own unit that is converted": (
+        LABS, r"nmol/L: \{factor: 1,", "nmol/L: {factor: 2,", "must be 1 for the lab's own",
+    ),
+    "a range of one number": (LABS, r"possible: \[2\.5, 3750\]", "possible: [2.5]", "must be two numbers"),
+    "a range that falls": (LABS, r"possible: \[2\.5, 3750\]", "possible: [3750, 2.5]", "must be two numbers"),
+    "plausible but not possible": (LABS, r"plausible: \[10, 375\]", "plausible: [1, 375]", "must lie inside possible"),
+    "a range of a vital sign that falls": (
+        "vocabulary/vitals.yaml", r"possible: \[15, 300\]", "possible: [300, 15]", "must be two numbers",
+    ),
+    "an unknown agent of a goal": (
+        "vocabulary/goals.yaml", r"agents: \[magnesium\]", "agents: [mg]", "'mg' is not known",
+    ),
+    "an unknown route of a class": (
+        "vocabulary/drug-classes.yaml", r"routes: \[oral\]", "routes: [by_mouth]", "'by_mouth' is not known",
+    ),
+    "an unknown route of a row": (ROWS, r"routes: \[oral\]", "routes: [by_mouth]", "the route 'by_mouth' is not known"),
+    "an unknown effect": (ROWS, r"effect: \[drug_effect_down\]", "effect: [down]", "one of: drug_effect_down"),
+    "an unknown salt": (ROWS, r"salts: all", "salts: [oxide]", "or a list of: magnesium_glycinate"),
+    "salts that are a word": (ROWS, r"salts: all", "salts: any", "must be one of: all, acid_neutralising, or a list"),
+    "hours below zero": (ROWS, r"hours_before: 4", "hours_before: -4", "must not be below zero"),
+    "a row that is called like a class": (
+        ROWS, r"- id: mg-levothyroxine", "- id: thyroid-hormone", "is also a drug class",
+    ),
+    "edges of another authority that fall": (
+        "bands/vitamin-d-25oh-status.yaml", r"to: \[75 nmol/L, 30 ng/mL\]\}", "to: [45 nmol/L, 30 ng/mL]}", "must rise",
+    ),
+    "edges of another authority in one unit": (
+        "bands/vitamin-d-25oh-status.yaml", r"Insufficiency, to: \[75 nmol/L, 30 ng/mL\]", "I, to: 75 nmol/L",
+        "must give the edge in",
+    ),
+    "no case below an edge": (
+        "bands/egfr-status.yaml", r"^  - \{value: \"14\.9 .*\n", "", "no case in the band below the edge 15 mL",
+    ),
+    "a definition that is retired": (
+        "definitions/diuretic.yaml", r"status: active", "status: retired", "the definition 'diuretic' is not active",
+    ),
+    "a band table that is retired": (
+        "bands/potassium-status.yaml", r"status: active", "status: retired", "'potassium-status' is not active",
+    ),
+    "a code that only a retired rule says": (
+        "urgent/urgent-calcium-high-same-day.yaml", r"status: active", "status: retired",
+        "'calcium-high-same-day', which nothing says",
+    ),
+    "a code with two categories": (
+        GATE, r"    code: .*", "    code: vitamin-d-high", "of the code 'vitamin-d-high' differs",
+    ),
+    "a result that is no quantity": (
+        "safety/limit-mg-upper-level.yaml", r"patient: \{age_years: 18\}", "labs: {egfr: 30ml}",
+        "egfr: must be 'number unit'",
     ),
 }  # fmt: skip
 
@@ -134,6 +250,91 @@ def test_a_file_that_is_not_called_like_its_id_is_refused(rules: Path) -> None:
     """The id is the file's name."""
     (rules / GATE).rename(rules / "safety" / "something-else.yaml")
     assert any("the id must be the file's name" in one for one in faults(rules))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["stray.yaml", "safety/gate-extra.yml", "vocabulary/extra.yaml", "vocabulary/drugs.yml", "labs/notes.txt"],
+)
+def test_a_file_that_nobody_reads_is_refused(rules: Path, name: str) -> None:
+    """A rule in a file that is not read would be missed without a word."""
+    (rules / name).write_text("id: x\n", encoding="utf-8")
+    assert faults(rules) == [f"{name}:1: the file is not known; nothing would read it"]
+
+
+def test_a_wrong_band_table_is_one_fault(rules: Path) -> None:
+    """What uses a table is not blamed for the faults of the table."""
+    replace(rules / "bands/egfr-status.yaml", r"status: G4\}", "status: G44}")
+    assert [one for one in faults(rules) if not one.startswith("bands/egfr-status.yaml")] == []
+    replace(rules / "bands/egfr-status.yaml", r"^kind: bands", "kind: bands\nextra: 1")
+    assert [one for one in faults(rules) if not one.startswith("bands/egfr-status.yaml")] == []
+
+
+def test_a_retired_band_table_gives_way_to_its_successor(rules: Path) -> None:
+    """Retire, never delete: the old table stays beside the new one."""
+    old = rules / "bands/potassium-status.yaml"
+    text = old.read_text(encoding="utf-8")
+    new = rules / "bands/potassium-status-2.yaml"
+    new.write_text(text.replace("id: potassium-status", "id: potassium-status-2"), encoding="utf-8")
+    assert any("has two band tables" in one for one in faults(rules))
+    replace(old, "status: active", "status: retired")
+    assert faults(rules) == []
+    assert "potassium-status-2-low" in load_rulebook(rules).rules
+
+
+def test_what_is_retired_together_stays_readable(rules: Path) -> None:
+    """A retired rule may use a retired definition."""
+    body = NEW["new-tremor"](rules)
+    definition = (rules / "labs/new-tremor.yaml").read_text(encoding="utf-8")
+    definition = re.sub(r"(?ms)^severity:.*?(?=^evidence:)", "", definition)
+    for old, by in (("id: new-tremor", "id: has-tremor"), ("kind: caution", "kind: definition")):
+        definition = definition.replace(old, by)
+    (rules / "definitions/has-tremor.yaml").write_text(definition, encoding="utf-8")
+    replace(rules / "labs/new-tremor.yaml", r"\{symptom: tremor\}", "{defined: has-tremor}")
+    assert faults(rules) == []
+    replace(rules / "definitions/has-tremor.yaml", "status: active", "status: retired")
+    assert any("the definition 'has-tremor' is not active" in one for one in faults(rules))
+    replace(rules / "labs/new-tremor.yaml", "status: active", "status: retired")
+    assert faults(rules) == []
+    assert "new-tremor" not in [one["code"] for one in ask(rules, body)["cautions"]]
+
+
+def test_the_line_of_a_missing_case_is_that_of_the_cases(rules: Path) -> None:
+    """What no case shows is mended where the cases stand."""
+    file = rules / "safety/limit-mg-upper-level.yaml"
+    replace(file, r"^    - \{name: age not stated.*\n", "")
+    line = file.read_text(encoding="utf-8").split("\nexamples:")[0].count("\n") + 2
+    assert [one.split(": ")[0] for one in faults(rules)] == [f"safety/limit-mg-upper-level.yaml:{line}"]
+
+
+def test_a_case_that_cannot_be_read_is_a_fault(rules: Path) -> None:
+    """An unreadable case is reported, and the check goes on."""
+    replace(rules / "safety/limit-mg-upper-level.yaml", r"patient: \{age_years: 17\}", "labs: {egfr: {value: 30}}")
+    assert any("the request cannot be read" in one for one in faults(rules))
+
+
+def test_one_day_ago(rules: Path) -> None:
+    """A result of yesterday is written as one says it."""
+    body = NEW["new-tremor"](rules)
+    replace(rules / "labs/new-tremor.yaml", r"with: \{\}", 'with: {labs: {egfr: "82 mL/min/{1.73_m2}, 1 day ago"}}')
+    assert faults(rules) == []
+    assert ask(rules, body)
+    silent = load_rulebook(rules).rules["new-tremor"].cases[1].request
+    assert silent["labs"]["egfr"]["collected_on"] == "2026-11-19"
+
+
+def test_egfr_in_another_unit(rules: Path) -> None:
+    """A unit that is added to eGFR is converted, here one of mL/s."""
+    add(
+        rules,
+        LABS,
+        r'      "mL/min/\{1\.73_m2\}": .*\n',
+        '      "mL/s/{1.73_m2}": {factor: 60, possible: [0, 3.3], plausible: [0.1, 2.3], '
+        'printed_as: "mL/min/{1.73_m2}"}\n',
+    )
+    assert faults(rules) == []
+    body = {"patient": {"age_years": 50}, "labs": {"egfr": {"value": 0.4, "unit": "mL/s/{1.73_m2}"}}}
+    assert '"G4"' in json.dumps(ask(rules, body)["interpretation"])
 
 
 def test_a_definition_cannot_use_itself(rules: Path) -> None:

@@ -24,12 +24,17 @@ from service.api.strict import StrictSchema
 from service.clinical.outcome import SEVERITIES
 from service.knowledge import Vocabulary
 from service.knowledge.inputs import AGENTS
-from service.knowledge.rule_schema import PRIORITIES, SUMMARY_LENGTH, TOPICS
-from service.knowledge.vocabulary import CERTAINTIES
+from service.knowledge.intakes import MEASURES
+from service.knowledge.rule_schema import CATEGORIES, NOT_SUGGESTED, PRIORITIES, SUGGESTED, SUMMARY_LENGTH, TOPICS
+from service.knowledge.vocabulary import CERTAINTIES, COST_TIERS
 
-COST_TIERS = ("low", "medium", "high")
-SUGGESTED = ("preferred", "alternative")
-NOT_SUGGESTED = ("avoid", "contraindicated")
+
+class Terminology(StrictSchema):
+    """Which names and codes of medications were known."""
+
+    release = string("The release of RxNorm that it was made from.")
+    source = string("`built-in`: the part that comes with the rules; otherwise an imported release.")
+    digest = string("Of what it was made from.", pattern="^sha256:[0-9a-f]{64}$")
 
 
 class KnowledgeMark(StrictSchema):
@@ -38,6 +43,7 @@ class KnowledgeMark(StrictSchema):
     version = string()
     digest = string("Of all files of the knowledge base.", pattern="^sha256:[0-9a-f]{64}$")
     sign_off = word(("pending", "signed"), "`pending`: no clinician has signed these rules yet.")
+    terminology = one(Terminology)
 
 
 class RuleMark(StrictSchema):
@@ -111,19 +117,7 @@ class Caution(StrictSchema):
 
     code = string("What to key on; stays the same when the words change.", pattern=RULE_ID)
     severity = word(SEVERITIES)
-    category = word(
-        (
-            "drug_interaction",
-            "kidney",
-            "condition",
-            "lab_result",
-            "dose",
-            "pregnancy",
-            "age",
-            "supplement",
-            "data_quality",
-        )
-    )
+    category = word(CATEGORIES)
     agent = word(AGENTS)
     summary = string(maxLength=SUMMARY_LENGTH)
     detail = string()
@@ -211,7 +205,7 @@ class ReferenceIntake(StrictSchema):
     """A reference intake or limit that applies to this patient."""
 
     nutrient = string()
-    measure = word(("rda", "ai", "upper_limit", "guidance_level"))
+    measure = word(MEASURES)
     value = number()
     unit = string()
     authority = string()

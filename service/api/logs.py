@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from http import HTTPMethod
 from time import perf_counter
 
 import orjson
 from flask import Flask, Response, request
 
 _EXTRAS = ("method", "route", "status", "duration_ms", "error", "where")
+_METHODS = frozenset(HTTPMethod)
 _STARTED = "service.started"
 
 log = logging.getLogger("service.requests")
@@ -54,7 +56,8 @@ def install(app: Flask) -> None:
         log.info(
             "request",
             extra={
-                "method": request.method,
+                # A method of the caller's own can hold anything too.
+                "method": request.method if request.method in _METHODS else None,
                 # The template, not the path: a path can hold anything.
                 "route": request.url_rule.rule if request.url_rule else None,
                 "status": response.status_code,

@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import INCLUDE, Schema, fields
 
 from service.api import pages, problems
+from service.api.schemas import LONGEST_QUERY, QUERY, SHORTEST_QUERY
 from service.api.shapes import POINTER, RULE_ID, integer, string, word
 from service.api.strict import StrictSchema
 from service.api.transport import JSON
@@ -103,6 +104,14 @@ SCHEMAS: Mapping[str, type[Schema]] = {
 _ERROR = {"$ref": "#/components/schemas/Problem"}
 _ETAG = {"ETag": {"schema": {"type": "string"}, "description": "Changes when the body does."}}
 _NOT_CHANGED = {"description": "Not changed.", "headers": _ETAG}
+_QUERY = {
+    "in": "query",
+    "name": QUERY,
+    "required": True,
+    "schema": {"type": "string", "minLength": SHORTEST_QUERY, "maxLength": LONGEST_QUERY},
+    "description": "The beginning of a name; more than one word may be given.",
+    "example": "cipro hc",
+}
 _IF_NONE_MATCH = {
     "in": "header",
     "name": "If-None-Match",
@@ -235,7 +244,7 @@ def _to_rule(expression: str) -> dict[str, Any]:
 
 def paths(examples: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Every path with its operations."""
-    return {"/v1/evaluations": {"post": _evaluation(examples)}, **_knowledge(examples["rule_id"]), **_service()}
+    return {"/v1/evaluations": {"post": _evaluation(examples)}, **_knowledge(examples), **_service()}
 
 
 def _evaluation(examples: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,15 +280,16 @@ def _evaluation(examples: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _knowledge(example: str) -> dict[str, dict[str, Any]]:
+def _knowledge(examples: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     rule_id = {
         "in": "path",
         "name": "rule_id",
         "required": True,
         "schema": {"type": "string", "pattern": RULE_ID, "maxLength": 100},
         "description": "As in `GET /v1/rules`, or in the grounds of an answer.",
-        "example": example,
+        "example": examples["rule_id"],
     }
+    knowledge, medication = examples["answer"]["knowledge"], examples["medication"]
     return {
         "/v1/knowledge": _read(
             "knowledge",
@@ -320,6 +330,22 @@ def _knowledge(example: str) -> dict[str, dict[str, Any]]:
             "Every key that a request or an answer may use",
             "Labs with their units and ranges, vital signs, symptoms, conditions with their codes, goals, medication "
             "classes, and the bibliography.",
+        ),
+        "/v1/medications": _read(
+            "knowledge",
+            "search_medications",
+            "MedicationList",
+            "Names of medications that begin with a text",
+            "For a field that is being typed in: ingredients, brands and combinations one of whose words begins with "
+            "the text, with the classes and interactions that the rules know. Several words: each begins one.",
+            parameters=[_QUERY],
+            examples={
+                "none": {
+                    "summary": "Nothing begins so",
+                    "value": {"knowledge": knowledge, "medications": []},
+                },
+                "one": {"summary": "To `cipro hc`", "value": {"knowledge": knowledge, "medications": [medication]}},
+            },
         ),
     }
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from marshmallow import INCLUDE, Schema, fields
 
-from service.api.answers import COST_TIERS, Evidence, KnowledgeMark
+from service.api.answers import Evidence, KnowledgeMark
 from service.api.shapes import RULE_ID, boolean, by_key, integer, many, number, one, string, strings, word
 from service.api.strict import StrictSchema
 from service.clinical.outcome import SEVERITIES
+from service.knowledge.inputs import AGENTS
 from service.knowledge.rule import ROW_KINDS, RULE_KINDS
-from service.knowledge.vocabulary import CERTAINTIES
+from service.knowledge.vocabulary import CERTAINTIES, COST_TIERS
 
 
 class AsWritten(Schema):
@@ -173,6 +174,7 @@ class Lab(Word):
 
     loinc = string(null=True)
     also_loinc = strings()
+    agent = word(AGENTS)
     input = boolean("false: can be asked for, not sent.")
     unit = string(always=False)
     units = by_key(fields.Nested(LabUnit), "By UCUM code.")
@@ -267,6 +269,31 @@ class Source(StrictSchema):
     statement = string(always=False)
 
 
+class KnownIngredient(StrictSchema):
+    """What a medication consists of."""
+
+    key = string("A key of `drugs` in `GET /v1/vocabulary`; null: no rule speaks of it.", null=True)
+    display = string()
+    rxnorm = string("Its RxNorm ingredient code; null: none was verified.", null=True)
+
+
+class KnownMedication(StrictSchema):
+    """A name, and what the rules know of it."""
+
+    name = string()
+    route = string("What the product is for, where it has one route only; null: not known.", null=True)
+    ingredients = many(KnownIngredient)
+    drug_classes = strings("Keys of `drug_classes` in `GET /v1/vocabulary`.")
+    interactions = many(string(pattern=RULE_ID), "Rules about interactions, as `GET /v1/rules/{id}` shows them.")
+
+
+class MedicationList(StrictSchema):
+    """Names that begin with what was asked for."""
+
+    knowledge = one(KnowledgeMark)
+    medications = many(KnownMedication, "At most 20, the likeliest first.")
+
+
 class Vocabulary(StrictSchema):
     """Every key that a request, an answer or a rule may use."""
 
@@ -292,4 +319,5 @@ SCHEMAS: Mapping[str, type[Schema]] = {
     "Rule": Rule,
     "FormList": FormList,
     "Vocabulary": Vocabulary,
+    "MedicationList": MedicationList,
 }

@@ -31,37 +31,22 @@ from service.api.strict import (
     parse_date,
 )
 from service.knowledge import Vocabulary
-from service.knowledge.inputs import BOWEL_PATTERNS, PREGNANCY, SEXES, VITAMIN_D_FORMS
+from service.knowledge.inputs import BOWEL_PATTERNS, PREGNANCY, ROUTES, SEXES, VITAMIN_D_FORMS
 from service.knowledge.vocabulary import REGIONS
 
 MOST_MEDICATIONS = 200
 MOST_CONDITIONS = 200
 MOST_SYMPTOMS = 100
 LONGEST_NAME = 300
+QUERY = "query"
+SHORTEST_QUERY = 2
+LONGEST_QUERY = 100
 LONGEST_CODE = 100
 LONGEST_SYSTEM = 300
 OLDEST_YEARS = 120
 LARGEST_MAGNESIUM_DOSE = 50_000
 LARGEST_VITAMIN_D_DOSE = 600_000
 LONGEST_WEEKS = 5_200
-
-ROUTES = (
-    "oral",
-    "sublingual",
-    "buccal",
-    "inhaled",
-    "nasal",
-    "ophthalmic",
-    "otic",
-    "topical",
-    "transdermal",
-    "subcutaneous",
-    "intramuscular",
-    "intravenous",
-    "rectal",
-    "vaginal",
-    "other",
-)
 
 _ABSOLUTE_URI = r"[A-Za-z][A-Za-z0-9+.\-]*:[!-~]+"
 

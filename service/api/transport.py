@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
 
 from service.api.problems import LARGEST_BODY, Problem
 
@@ -30,7 +31,9 @@ class Resource:
         """The resource, or 304 for a client that has it already."""
         response = Response(self.body, content_type=self.content_type, headers=self.headers)
         response.set_etag(self.etag)
-        response.make_conditional(request.environ)
+        # If-None-Match alone: a failed If-Match would be a 412 with the whole resource for its body.
+        asked = {"REQUEST_METHOD": request.method, "HTTP_IF_NONE_MATCH": request.headers.get("If-None-Match", "")}
+        response.make_conditional(asked)
         return response
 
 
@@ -41,10 +44,19 @@ def json_body() -> bytes:
     charset = request.mimetype_params.get("charset", "utf-8")
     if request.mimetype != JSON or charset.lower() != "utf-8":
         raise Problem("unsupported-media-type", headers={"Accept": JSON})
-    body = request.get_data(cache=False)
-    # Of a body that does not say its length only the first part is read: more must not go unseen.
-    if request.content_length is None and len(body) == LARGEST_BODY and request.environ["wsgi.input"].read(1):
+    try:
+        body = request.get_data(cache=False)
+        # Of a body that does not say its length only the first part is read: more must not go unseen.
+        more = request.content_length is None and len(body) == LARGEST_BODY and request.environ["wsgi.input"].read(1)
+    except HTTPException:
+        raise
+    except Exception:
+        # Chunks that make no sense, or break off. Each server has its own errors for it, which quote.
+        raise Problem("bad-request") from None
+    if more:
         raise Problem("content-too-large")
+    if request.content_length is not None and len(body) != request.content_length:
+        raise Problem("bad-request")
     return body
 
 
@@ -61,8 +73,8 @@ def accepts(accept: str, media_type: str) -> bool:
     return best[1]
 
 
-def install(app: Flask, produces: Mapping[str, str]) -> None:
-    """Hold requests to what the operations take and give; `produces` is by endpoint."""
+def install(app: Flask, produces: Mapping[str, str], takes: Mapping[str, frozenset[str]]) -> None:
+    """Hold requests to what the operations take and give; `produces` and `takes` are by endpoint."""
 
     @app.before_request
     def negotiate() -> None:
@@ -73,7 +85,11 @@ def install(app: Flask, produces: Mapping[str, str]) -> None:
         if accept and accept != "*/*" and not accepts(accept, media_type):
             raise Problem("not-acceptable", f"The answer is {media_type}.")
         if request.query_string and request.path.startswith("/v1/"):
-            raise Problem("bad-request", "This operation has no query parameters.")
+            known = takes.get(request.endpoint or "")
+            if known is None:
+                raise Problem("bad-request", "This operation has no query parameters.")
+            if not set(request.args) <= known:
+                raise Problem("bad-request", "This operation has no such query parameter.")
 
     @app.after_request
     def finish(response: Response) -> Response:

@@ -7,12 +7,12 @@ from datetime import date
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from service.api import problems
 from service.api.decode import decode
 from service.api.problems import KINDS, Problem
-from service.api.schemas import RequestReader
+from service.api.schemas import LONGEST_QUERY, QUERY, SHORTEST_QUERY, RequestReader
 from service.api.transport import JSON, Resource, json_body
 from service.assessment import Assessor, IncompleteEvaluation
 from service.knowledge import Rulebook
@@ -23,18 +23,29 @@ from service.knowledge.describe import (
     describe_rules,
     describe_vocabulary,
 )
+from service.terminology import MedicationSearch
 
 
 class Views:
     """One method for each operation; what never changes is made ready once."""
 
-    def __init__(self, rulebook: Rulebook, assessor: Assessor, contract: bytes, clock: Callable[[], date]) -> None:
+    def __init__(
+        self,
+        rulebook: Rulebook,
+        assessor: Assessor,
+        search: MedicationSearch,
+        contract: bytes,
+        clock: Callable[[], date],
+    ) -> None:
         self.assessor = assessor
+        self.search = search
         self.reader = RequestReader(rulebook.vocabulary)
         self.clock = clock
         self.contract_file = Resource(contract)
-        mark = {"knowledge": {"version": rulebook.version, "digest": rulebook.digest, "sign_off": rulebook.sign_off}}
-        self.knowledge_page = _resource(describe_knowledge(rulebook))
+        terminology = {"terminology": assessor.recogniser.release.described()}
+        about = {"version": rulebook.version, "digest": rulebook.digest, "sign_off": rulebook.sign_off, **terminology}
+        self.mark = mark = {"knowledge": about}
+        self.knowledge_page = _resource({**describe_knowledge(rulebook), **terminology})
         self.forms_page = _resource({**mark, "forms": describe_forms(rulebook)})
         self.vocabulary_page = _resource({**mark, **describe_vocabulary(rulebook)})
         self.rules_page = _resource({**mark, "rules": describe_rules(rulebook)})
@@ -43,8 +54,8 @@ class Views:
 
     def create_evaluation(self) -> Response:
         """POST /v1/evaluations."""
-        request = self.reader.read(decode(json_body()), self.clock())
-        answer = orjson.dumps(self.assessor.evaluate(request))
+        body = self.reader.read(decode(json_body()), self.clock())
+        answer = orjson.dumps(self.assessor.evaluate(body))
         return Response(answer, content_type=JSON, headers={"Cache-Control": "no-store"})
 
     def get_knowledge(self) -> Response:
@@ -67,6 +78,15 @@ class Views:
         """GET /v1/vocabulary."""
         return self.vocabulary_page.response()
 
+    def search_medications(self) -> Response:
+        """GET /v1/medications?query=."""
+        query = request.args.getlist(QUERY)
+        if len(query) != 1 or not SHORTEST_QUERY <= len(query[0]) <= LONGEST_QUERY:
+            raise Problem(
+                "bad-request", f"`query` is needed once, with {SHORTEST_QUERY} to {LONGEST_QUERY} characters."
+            )
+        return _resource({**self.mark, "medications": self.search.find(query[0])}).response()
+
     def get_problem(self, slug: str) -> Response:
         """GET /problems/{slug}."""
         return _found(self.problem_pages, slug)
@@ -84,7 +104,7 @@ class Views:
         try:
             self.assessor.evaluate({"as_of": self.clock()})
         except Exception as error:
-            raise Problem("not-ready") from error
+            return problems.handle_unexpected(error, "not-ready")
         return _state("ready")
 
 
@@ -95,6 +115,7 @@ PATHS: Mapping[str, tuple[str, str]] = {
     "get_rule": ("GET", "/v1/rules/<rule_id>"),
     "list_forms": ("GET", "/v1/forms"),
     "get_vocabulary": ("GET", "/v1/vocabulary"),
+    "search_medications": ("GET", "/v1/medications"),
     "get_problem": ("GET", "/problems/<slug>"),
     "get_contract": ("GET", "/openapi.json"),
     "livez": ("GET", "/livez"),
@@ -110,15 +131,20 @@ PRODUCES: Mapping[str, str] = {
 }
 
 
+TAKES: Mapping[str, frozenset[str]] = {"search_medications": frozenset({QUERY})}
+"""The query parameters of the operations that have any."""
+
+
 def install(
     app: Flask,
     rulebook: Rulebook,
     assessor: Assessor,
+    search: MedicationSearch,
     contract: bytes,
     clock: Callable[[], date],
 ) -> None:
     """Add the operations to `app`."""
-    views = Views(rulebook, assessor, contract, clock)
+    views = Views(rulebook, assessor, search, contract, clock)
     for name, (method, path) in PATHS.items():
         app.add_url_rule(path, name, getattr(views, name), methods=[method])
     app.register_error_handler(IncompleteEvaluation, lambda error: problems.handle_unexpected(error, "no-safe-answer"))

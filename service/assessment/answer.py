@@ -11,11 +11,18 @@ from service.assessment.statements import Writer
 from service.assessment.suggestions import ALL_FORMS, DOSE, Hold, hold_of, suggest
 from service.assessment.trace import Tracer
 from service.engine import Outcomes
-from service.knowledge.rule import Rule
+from service.knowledge.rule import IN_PLAY, Rule
 from service.knowledge.rulebook import Rulebook
+from service.terminology import Release
 
 _FORM_TOPICS = frozenset({"timing", "titration", "two_week_log", "tolerability", "quality"})
 """Advice on how to take magnesium: out of place when no form may be suggested."""
+
+_OF = {
+    "magnesium": {ALL_FORMS, DOSE, "food_advice"},
+    "vitamin_d": {"vitamin_d_advice"},
+}
+"""What gates hold back of each agent, single forms aside."""
 
 _TARGET_TOPICS = {"food_advice": frozenset({"food"}), "vitamin_d_advice": frozenset({"vitamin_d"})}
 
@@ -23,7 +30,7 @@ _TARGET_TOPICS = {"food_advice": frozenset({"food"}), "vitamin_d_advice": frozen
 class Composer:
     """Writes answers for one rulebook."""
 
-    def __init__(self, rulebook: Rulebook, rules: Sequence[Rule]) -> None:
+    def __init__(self, rulebook: Rulebook, rules: Sequence[Rule], terminology: Release) -> None:
         self._rulebook = rulebook
         self._rules = rules
         self._tracer = Tracer(rulebook)
@@ -39,18 +46,33 @@ class Composer:
             )
             for rule in rules
         }
+        self._in_play = {
+            agent: number for agent, name in IN_PLAY.items() for number, rule in enumerate(rules) if rule.id == name
+        }
         self._knowledge = {
             "version": rulebook.version,
             "digest": rulebook.digest,
             "sign_off": rulebook.sign_off,
+            "terminology": terminology.described(),
         }
 
     def compose(self, picture: Picture, outcomes: Outcomes) -> dict[str, Any]:
         """The answer to one request."""
         fired = [self._rules[number] for number in sorted(outcomes.certain)]
-        unknown = [self._rules[number] for number in sorted(outcomes.possible - outcomes.certain)]
+        unknown = [
+            rule
+            for number in sorted(outcomes.possible - outcomes.certain)
+            if (rule := self._rules[number]).kind != "definition"
+        ]
         missing = {rule.id: self._tracer.missing(rule, picture) for rule in unknown}
-        disposition = self._disposition(fired, unknown)
+        holds = [hold_of(rule, True) for rule in fired if rule.kind == "gate"]
+        concerned = self._concerned(fired, outcomes, picture)
+        holds += [
+            hold
+            for rule in unknown
+            if rule.kind == "gate" and concerned & set((hold := hold_of(rule, False, missing[rule.id])).targets)
+        ]
+        disposition = self._disposition(fired, holds)
         writer = Writer(self._rulebook, self._tracer, self._evidence, self._limits, picture)
         if disposition == "out_of_scope":
             body = _empty()
@@ -61,7 +83,7 @@ class Composer:
             body["cautions"] = writer.cautions(fired)
             body["lab_questions"] = [one for one in writer.lab_questions(fired) if one["priority"] == "urgent"]
         else:
-            body = self._routine(fired, unknown, missing, picture, writer)
+            body = self._routine(fired, holds, picture, writer)
         return {
             "as_of": picture.request["as_of"].isoformat(),
             "knowledge": self._knowledge,
@@ -69,31 +91,37 @@ class Composer:
             "message": self._rulebook.about["messages"].get(disposition),
             **body,
             "unrecognised": [
-                {"pointer": pointer, "text": text, "did_you_mean": []} for pointer, text in picture.unrecognised
+                {"pointer": pointer, "text": text, "did_you_mean": list(near)}
+                for pointer, text, near in picture.unrecognised
             ],
             "not_evaluated": _by_missing(unknown, missing),
         }
 
-    def _disposition(self, fired: Sequence[Rule], unknown: Sequence[Rule]) -> str:
+    def _concerned(self, fired: Sequence[Rule], outcomes: Outcomes, picture: Picture) -> set[str]:
+        """What a gate that cannot be evaluated could hold back: nothing, for someone who neither wants nor takes it."""
+        targets = {
+            target for agent, number in self._in_play.items() if number in outcomes.possible for target in _OF[agent]
+        }
+        targets |= {one["form"] for rule in fired for one in rule.then.get("suggest", ())}
+        taken = picture.request.get("supplements", {}).get("magnesium", {}).get("form")
+        return targets | ({taken} if taken is not None else set())
+
+    def _disposition(self, fired: Sequence[Rule], holds: Sequence[Hold]) -> str:
         said = {rule.then.get("disposition") for rule in fired}
         if "urgent" in said or any(rule.kind == "urgent" for rule in fired):
             return "urgent"
         if "out_of_scope" in said:
             return "out_of_scope"
-        gates = any(rule.kind == "gate" for rule in (*fired, *unknown))
         severe = any(rule.severity in ("contraindicated", "major") for rule in fired)
-        return "review" if gates or severe or "review" in said else "routine"
+        return "review" if holds or severe or "review" in said else "routine"
 
     def _routine(
         self,
         fired: Sequence[Rule],
-        unknown: Sequence[Rule],
-        missing: Mapping[str, list[str]],
+        holds: Sequence[Hold],
         picture: Picture,
         writer: Writer,
     ) -> dict[str, Any]:
-        holds = [hold_of(rule, True) for rule in fired if rule.kind == "gate"]
-        holds += [hold_of(rule, False, missing[rule.id]) for rule in unknown if rule.kind == "gate"]
         taken = picture.request.get("supplements", {}).get("magnesium", {}).get("form")
         suggestions = suggest(self._rulebook, fired, holds, taken, writer.grounds, writer.fill)
         return {

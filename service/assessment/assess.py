@@ -12,7 +12,8 @@ from service.clinical.outcome import Outcome
 from service.engine import Engine, EngineError, Outcomes
 from service.evaluator import build_evaluator
 from service.knowledge import Rulebook
-from service.knowledge.rule import UNSAID_WHEN_UNKNOWN
+from service.knowledge.rule import IN_PLAY, UNSAID_WHEN_UNKNOWN
+from service.terminology import Recogniser
 
 
 class IncompleteEvaluation(Exception):
@@ -33,19 +34,25 @@ _LITTLE_SAID: Mapping[str, Any] = {
 class Assessor:
     """Evaluates requests against one rulebook; built once, shared by all threads."""
 
-    def __init__(self, rulebook: Rulebook) -> None:
+    def __init__(self, rulebook: Rulebook, recogniser: Recogniser | None = None) -> None:
+        self.recogniser = recogniser if recogniser is not None else Recogniser.of(rulebook)
         self.rules = list(rulebook.rules.values())
         criteria = [rule.criterion for rule in self.rules]
         names = list(rulebook.inputs)
         self.input_names = names
-        self.painter = Painter(rulebook)
-        only_certain = frozenset(number for number, rule in enumerate(self.rules) if rule.kind in UNSAID_WHEN_UNKNOWN)
+        self.painter = Painter(rulebook, self.recogniser)
+        only_certain = frozenset(
+            number
+            for number, rule in enumerate(self.rules)
+            if rule.kind in UNSAID_WHEN_UNKNOWN and rule.id not in IN_PLAY.values()
+        )
         self._only_certain = only_certain
         typical = self.painter.paint(_LITTLE_SAID)
-        self.engine = Engine(criteria, names, only_certain, (typical.low, typical.high))
+        titles = [rule.id for rule in self.rules]
+        self.engine = Engine(criteria, names, only_certain, (typical.low, typical.high), titles)
         self.second = build_evaluator(criteria, names, only_certain)
         self._all_readings = build_evaluator(criteria, names)
-        self.compose = Composer(rulebook, self.rules).compose
+        self.compose = Composer(rulebook, self.rules, self.recogniser.release).compose
 
     def evaluate(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to one validated request. Raises IncompleteEvaluation; there is no partial answer."""

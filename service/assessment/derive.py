@@ -49,7 +49,8 @@ def estimate_gfr(
     Where sex is not known both readings of an equation are given. The lowest value decides.
     """
     labs: Labs = request.get("labs", {})
-    reported: Decimal | None = labs["egfr"]["value"] if "egfr" in labs else None
+    unit = vocabulary.derived["egfr"]["unit"]
+    reported = in_unit(vocabulary, "egfr", labs["egfr"], unit) if "egfr" in labs else None
     calculated = _calculate(vocabulary, request, labs, pregnancy, conditions)
     values = [float(reported)] if reported is not None else []
     if calculated:

@@ -1,63 +1,78 @@
-"""Which ingredients a medication is: by whole words of its name, or by its RxNorm code. Nothing is guessed."""
+"""The medications of a request as the rules see them: ingredients, routes, and the drug groups that they are in."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from service.knowledge.vocabulary import Vocabulary
+from service.knowledge import Rulebook
+from service.terminology import Recognised, Recogniser
 
-RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
-_WORD = re.compile(r"[a-z0-9]+")
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Lower-case words without accents; whatever is no letter or digit parts them."""
-    plain = "".join(one for one in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(one))
-    return tuple(_WORD.findall(plain))
+BY_MOUTH = "oral"
+"""What a medication counts as whose route nothing says."""
 
 
-class MedicationIndex:
-    """Names and codes of every known ingredient."""
+@dataclass(frozen=True)
+class Medications:
+    """Every medication of a request, in its order."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._codes: dict[str, str] = {}
-        for key, drug in vocabulary.drugs.items():
-            for name in (drug.display, *drug.names):
-                self._names[words(name)] = (key,)
-            if drug.rxnorm is not None:
-                self._codes[drug.rxnorm] = key
-        for combination in vocabulary.combinations.values():
-            for name in (combination.display, *combination.names):
-                self._names[words(name)] = combination.ingredients
-        self._longest = max((len(name) for name in self._names), default=0)
+    recognised: Sequence[Recognised] = ()
+    groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """The positions of the medications in each drug group."""
 
-    def recognise(self, medication: Mapping[str, Any]) -> frozenset[str]:
-        """The ingredients; empty when neither name nor code is known."""
-        found = set(self._in_text(medication.get("name", "")))
-        code = medication.get("code")
-        if code is not None:
-            if code["system"] == RXNORM and code["code"] in self._codes:
-                found.add(self._codes[code["code"]])
-            elif not found:
-                found.update(self._in_text(code.get("display", "")))
-        return frozenset(found)
+    @property
+    def ingredients(self) -> list[frozenset[str]]:
+        """The ingredients of each."""
+        return [one.ingredients for one in self.recognised]
 
-    def _in_text(self, text: str) -> list[str]:
-        """Longest names first, left to right; a word belongs to one name only."""
-        parts = words(text)
-        found: list[str] = []
-        start = 0
-        while start < len(parts):
-            for length in range(min(self._longest, len(parts) - start), 0, -1):
-                ingredients = self._names.get(parts[start : start + length])
-                if ingredients is not None:
-                    found.extend(ingredients)
-                    start += length
-                    break
-            else:
-                start += 1
-        return found
+    @property
+    def by_mouth(self) -> set[str]:
+        """Ingredients of what is taken by mouth, so far as anyone says otherwise."""
+        return {key for one in self.recognised if (one.route or BY_MOUTH) == BY_MOUTH for key in one.ingredients}
+
+    @property
+    def route_assumed(self) -> frozenset[int]:
+        """The positions of those that count as taken by mouth because nothing says the route."""
+        return frozenset(index for index, one in enumerate(self.recognised) if one.route_assumed)
+
+    @property
+    def conflicts(self) -> tuple[int, ...]:
+        """The positions of those whose name and code disagree."""
+        return tuple(index for index, one in enumerate(self.recognised) if one.conflict)
+
+    @property
+    def not_understood(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """JSON Pointer, text, and what may have been meant."""
+        return [
+            (f"/medications/{index}", one.unread, one.did_you_mean)
+            for index, one in enumerate(self.recognised)
+            if one.unread is not None
+        ]
+
+
+class MedicationReader:
+    """Reads the medications of requests; made once for a rulebook."""
+
+    def __init__(self, rulebook: Rulebook, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+        self._groups: dict[str, list[tuple[str, frozenset[str]]]] = {}
+        for group in rulebook.drug_groups.values():
+            for member in group.members:
+                self._groups.setdefault(member, []).append((group.key, group.routes))
+
+    def read(self, medications: Sequence[Mapping[str, Any]]) -> Medications:
+        """What they are, and the groups that they are in."""
+        recognised = [self._recogniser.recognise(one) for one in medications]
+        positions: dict[str, list[int]] = {}
+        for index, one in enumerate(recognised):
+            route = one.route or BY_MOUTH
+            keys = {
+                key
+                for member in one.ingredients
+                for key, routes in self._groups.get(member, ())
+                if not routes or route in routes
+            }
+            for key in sorted(keys):
+                positions.setdefault(key, []).append(index)
+        return Medications(recognised, positions)

@@ -21,11 +21,12 @@ from service.assessment.derive import (
     in_unit,
     labs_used,
 )
-from service.assessment.medications import MedicationIndex
+from service.assessment.medications import MedicationReader, Medications
 from service.knowledge import Rulebook
 from service.knowledge.criteria import UNREACHED
 from service.knowledge.inputs import PREGNANCY, Input
-from service.knowledge.vocabulary import Condition, Lab
+from service.knowledge.vocabulary import Condition
+from service.terminology import Recogniser
 
 SNOMED = "http://snomed.info/sct"
 ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
@@ -43,6 +44,7 @@ _RESULTS = {"lab_value": "lab", "lab_reported": "lab", "lab_sent": "lab", "lab_a
 """Kinds of numbers that are decided by one result, and where results of that kind are sent."""
 
 Bounds = tuple[float, float]
+Unread = tuple[str, str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -58,23 +60,23 @@ class Picture:
     """The ingredients of each medication; None when medications are not stated."""
     conditions: Mapping[str, Sequence[int]]
     """The positions at which each condition was stated."""
-    unrecognised: Sequence[tuple[str, str]]
-    """JSON Pointer and text of what was not understood."""
+    unrecognised: Sequence[Unread]
+    """JSON Pointer and text of what was not understood, and what may have been meant."""
     group_positions: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """The positions of the medications in each drug group."""
+    route_assumed: frozenset[int] = frozenset()
+    """The positions of the medications that count as taken by mouth because nothing says the route."""
+    conflicts: Sequence[int] = ()
+    """The positions of the medications whose name and code disagree."""
 
 
 class Painter:
     """Makes pictures; built once for a rulebook."""
 
-    def __init__(self, rulebook: Rulebook) -> None:
+    def __init__(self, rulebook: Rulebook, recogniser: Recogniser) -> None:
         self._vocabulary = rulebook.vocabulary
         self._prepare(list(rulebook.inputs.values()))
-        self._medications = MedicationIndex(rulebook.vocabulary)
-        self._groups: dict[str, list[tuple[str, frozenset[str]]]] = {}
-        for group in rulebook.drug_groups.values():
-            for member in group.members:
-                self._groups.setdefault(member, []).append((group.key, group.routes))
+        self._medications = MedicationReader(rulebook, recogniser)
         self._codes: dict[tuple[str, str], list[str]] = {}
         for key, condition in self._vocabulary.conditions.items():
             for system, codes in ((SNOMED, condition.snomed), (ICD10CM, condition.icd10cm)):
@@ -101,17 +103,16 @@ class Painter:
 
     def paint(self, request: Mapping[str, Any]) -> Picture:
         """The bounds of every input for one request."""
-        unrecognised: list[tuple[str, str]] = []
+        unrecognised: list[Unread] = []
         conditions = self._conditions(request, unrecognised)
-        medications = self._recognise(request, unrecognised)
+        medications = self._medications.read(request.get("medications", ()))
+        unrecognised.extend(medications.not_understood)
         context = _Context(
             request=request,
-            vocabulary_labs=self._vocabulary.labs,
             conditions=conditions,
             egfr=None,
             calcium=adjust_calcium(self._vocabulary, request.get("labs", {})),
             medications=medications,
-            groups=self._group_positions(request, medications),
         )
         context.egfr = estimate_gfr(
             self._vocabulary, context.request, context.pregnancy(self._vocabulary.conditions), set(conditions)
@@ -123,52 +124,24 @@ class Painter:
             [one[1] for one in bounds],
             context.egfr,
             context.calcium,
-            medications,
+            medications.ingredients if "medications" in request else None,
             conditions,
             unrecognised,
-            context.groups,
+            medications.groups,
+            medications.route_assumed,
+            medications.conflicts,
         )
 
-    def _conditions(self, request: Mapping[str, Any], unrecognised: list[tuple[str, str]]) -> dict[str, list[int]]:
+    def _conditions(self, request: Mapping[str, Any], unrecognised: list[Unread]) -> dict[str, list[int]]:
         positions: dict[str, list[int]] = {}
         for index, one in enumerate(request.get("conditions", ())):
             keys = [one["key"]] if "key" in one else []
             if "code" in one:
                 found = self._codes.get((one["code"]["system"], one["code"]["code"]), [])
                 if not found:
-                    unrecognised.append((f"/conditions/{index}/code", str(one["code"]["code"])))
+                    unrecognised.append((f"/conditions/{index}/code", str(one["code"]["code"]), ()))
                 keys.extend(found)
             for key in dict.fromkeys(keys):
-                positions.setdefault(key, []).append(index)
-        return positions
-
-    def _recognise(
-        self, request: Mapping[str, Any], unrecognised: list[tuple[str, str]]
-    ) -> list[frozenset[str]] | None:
-        if "medications" not in request:
-            return None
-        result = []
-        for index, one in enumerate(request["medications"]):
-            found = self._medications.recognise(one)
-            if not found:
-                unrecognised.append((f"/medications/{index}", one.get("name") or one["code"]["code"]))
-            result.append(found)
-        return result
-
-    def _group_positions(
-        self, request: Mapping[str, Any], medications: list[frozenset[str]] | None
-    ) -> dict[str, list[int]]:
-        positions: dict[str, list[int]] = {}
-        for index, members in enumerate(medications or ()):
-            # A medication whose route is not given counts as taken by mouth.
-            route = request["medications"][index].get("route", "oral")
-            keys = {
-                key
-                for member in members
-                for key, routes in self._groups.get(member, ())
-                if not routes or route in routes
-            }
-            for key in keys:
                 positions.setdefault(key, []).append(index)
         return positions
 
@@ -209,7 +182,11 @@ class Painter:
 
     def _lab_value(self, one: Input, context: _Context) -> Bounds:
         if one.key == "egfr":
-            return _UNKNOWN if context.egfr is None else _number(context.egfr.value)
+            if context.egfr is None:
+                return _UNKNOWN
+            units = self._vocabulary.labs["egfr"].units
+            own = self._vocabulary.derived["egfr"]["unit"]
+            return _number(context.egfr.value * float(units[own].factor / units[one.unit].factor))
         result = context.lab(one.key)
         return _UNKNOWN if result is None else _number(in_unit(self._vocabulary, one.key, result, one.unit))
 
@@ -245,12 +222,17 @@ class Painter:
     def _drug_days(self, one: Input, context: _Context) -> Bounds:
         if "medications" not in context.request:
             return _UNKNOWN
-        medications = [context.request["medications"][index] for index in context.groups.get(one.key, ())]
+        medications = [context.request["medications"][index] for index in context.medications.groups.get(one.key, ())]
         if not medications:
             return _NO
         known = [(context.request["as_of"] - medicine["since"]).days for medicine in medications if "since" in medicine]
         longest = float(max(known, default=0))
         return longest, longest if len(known) == len(medications) else float(UNREACHED)
+
+    def _medication_check(self, one: Input, context: _Context) -> Bounds:
+        if "medications" not in context.request:
+            return _UNKNOWN_FLAG
+        return _flag(bool(context.medications.conflicts))
 
     def _supplement(self, one: Input, context: _Context) -> Bounds:
         supplements = context.request.get("supplements")
@@ -259,7 +241,7 @@ class Painter:
     def _supplement_form(self, one: Input, context: _Context) -> Bounds:
         agent, _, form = one.key.partition("/")
         supplements = context.request.get("supplements")
-        if form in context.taken_by_mouth():
+        if form in context.medications.by_mouth:
             return _YES  # a salt taken as a medicine, such as a laxative
         if supplements is None:
             return _UNKNOWN_FLAG
@@ -298,12 +280,10 @@ class Painter:
 @dataclass
 class _Context:
     request: Mapping[str, Any]
-    vocabulary_labs: Mapping[str, Lab]
     conditions: Mapping[str, Sequence[int]]
     egfr: Egfr | None
     calcium: AdjustedCalcium | None
-    medications: Sequence[frozenset[str]] | None
-    groups: dict[str, list[int]]
+    medications: Medications
 
     def said(self) -> dict[str, Collection[str] | None]:
         """The words of each list; None where nothing is said."""
@@ -312,7 +292,7 @@ class _Context:
             "condition": self.conditions if "conditions" in request else None,
             "symptom": [one["key"] for one in request["symptoms"]] if "symptoms" in request else None,
             "goal": request.get("goals"),
-            "drug": self.groups if "medications" in request else None,
+            "drug": self.medications.groups if "medications" in request else None,
         }
 
     def results(self) -> set[tuple[str, str]]:
@@ -322,15 +302,6 @@ class _Context:
         known |= {("lab", "egfr")} if self.egfr is not None else set()
         known |= {("lab", "calcium_adjusted")} if self.calcium is not None else set()
         return known
-
-    def taken_by_mouth(self) -> set[str]:
-        """Ingredients of medicines taken by mouth; a medicine whose route is not given counts."""
-        return {
-            ingredient
-            for index, ingredients in enumerate(self.medications or ())
-            if self.request["medications"][index].get("route", "oral") == "oral"
-            for ingredient in ingredients
-        }
 
     @property
     def patient(self) -> Mapping[str, Any]:
@@ -376,6 +347,7 @@ _BOUNDS: dict[str, Callable[[Painter, Input, _Context], Bounds]] = {
     "lab_measured": Painter._lab_measured,
     "vital": Painter._vital,
     "drug_days": Painter._drug_days,
+    "medication_check": Painter._medication_check,
     "supplement": Painter._supplement,
     "supplement_form": Painter._supplement_form,
     "supplement_dose": Painter._supplement_number,

@@ -102,6 +102,11 @@ class Tracer:
                     Trigger(f"/medications/{index}", self._show_medication(index, picture))
                     for index in picture.group_positions.get(one.key, ())
                 ]
+            case "medication_check":
+                return [
+                    Trigger(f"/medications/{index}", self._show_medication(index, picture))
+                    for index in picture.conflicts
+                ]
             case "goal":
                 goals = request["goals"]
                 return [Trigger(f"/goals/{goals.index(one.key)}", one.key)] if one.key in goals else []
@@ -214,7 +219,7 @@ def _fixed_place(one: Input) -> str | None:
             return f"/vitals/{one.key}"
         case "condition" | "symptom" | "goal":
             return f"/{one.kind}s"
-        case "drug":
+        case "drug" | "medication_check":
             return "/medications"
         case _:
             return None

@@ -80,12 +80,33 @@ def read_band_table(document: Document, vocabulary: Vocabulary, faults: list[Fau
             if source not in vocabulary.sources:
                 faults.append(document.fault(("bands", index, "sources"), f"the source {source!r} is not known"))
     for index, other in enumerate(data["other_authorities"]):
+        _check_other(document, index, other["bands"], units, faults)
         if other["source"] not in vocabulary.sources:
             faults.append(document.fault(("other_authorities", index), f"the source {other['source']!r} is not known"))
     if len(faults) > before:
         return None
+    # Beyond this the table can be used, so that its faults stay its own.
     _check_edges(document, data, faults)
-    return data if len(faults) == before else None
+    return data
+
+
+def _check_other(
+    document: Document, index: int, bands: list[Mapping[str, Any]], units: set[str], faults: list[Fault]
+) -> None:
+    """The bands of another authority rise, and their edges are given in every printed unit."""
+    previous: dict[str, Decimal] = {}
+    for number, band in enumerate(bands):
+        where = ("other_authorities", index, "bands", number)
+        last = number == len(bands) - 1
+        if last == ("to" in band):
+            faults.append(document.fault(where, "every band but the last one has `to`"))
+        if "to" not in band:
+            continue
+        if {edge.unit for edge in band["to"]} != units:
+            faults.append(document.fault(where, f"must give the edge in {', '.join(sorted(units))}"))
+        if any(edge.unit in previous and edge.value <= previous[edge.unit] for edge in band["to"]):
+            faults.append(document.fault(where, "the edges must rise"))
+        previous = {edge.unit: edge.value for edge in band["to"]}
 
 
 def _check_edges(document: Document, data: Mapping[str, Any], faults: list[Fault]) -> None:
@@ -95,9 +116,15 @@ def _check_edges(document: Document, data: Mapping[str, Any], faults: list[Fault
         for edge in band["to"]:
             if edge.unit in previous and edge.value <= previous[edge.unit]:
                 faults.append(document.fault(("bands", index, "to"), "the edges must rise"))
+            before = previous.get(edge.unit)
             previous[edge.unit] = edge.value
             if (edge.value, edge.unit) not in covered:
                 faults.append(document.fault(("cases",), f"no case exactly on the edge {edge}"))
+            if not any(
+                value.unit == edge.unit and (before is None or before < value.value) and value.value < edge.value
+                for value in (case["value"] for case in data["cases"])
+            ):
+                faults.append(document.fault(("cases",), f"no case in the band below the edge {edge}"))
     statuses = [band["status"] for band in data["bands"]]
     if len(set(statuses)) != len(statuses):
         faults.append(document.fault(("bands",), "a status stands twice"))
@@ -168,6 +195,7 @@ def band_rules(document: Document, data: Mapping[str, Any], lab: Lab) -> list[Ru
                 file=document.file,
                 source={**table_header(document), "band": document.data["bands"][index]},
                 cases=cases,
+                cases_line=document.line(("cases",)),
             )
         )
     return rules

@@ -16,23 +16,28 @@ from service.knowledge.fields import Key, Strict, Text, Words, load
 from service.knowledge.rule import Case
 from service.knowledge.yaml_file import Document, KeyPath
 
-_SHORTHAND = re.compile(r"(-?\d+(?:\.\d+)?) (\S+?)(?:, (\d+) days ago)?")
+_SHORTHAND = re.compile(r"(-?\d+(?:\.\d+)?) (\S+?)(?:, (\d+) days? ago)?")
 EXAMPLE_DAY = "2026-11-20"
 
 
-def read_cases(document: Document, rule: str, examples: Any, faults: list[Fault]) -> tuple[Case, ...]:
+def read_cases(
+    document: Document, rule: str, examples: Any, faults: list[Fault], path: KeyPath = ("examples",)
+) -> tuple[Case, ...]:
     """The worked cases of a rule, each as a whole request body."""
-    if not isinstance(examples, dict) or set(examples) != {"patient", "cases"} or not examples["cases"]:
-        faults.append(document.fault(("examples",), "examples: must have patient and cases"))
+    whole = isinstance(examples, dict) and set(examples) == {"patient", "cases"}
+    if not whole or not isinstance(examples["patient"], dict) or not isinstance(examples["cases"], list):
+        faults.append(document.fault(path, "examples: must have a patient and a list of cases"))
         return ()
+    if not examples["cases"]:
+        faults.append(document.fault((*path, "cases"), "examples: needs cases"))
     cases = []
     for index, data in enumerate(examples["cases"]):
-        case = read_case(document, rule, examples["patient"], data, ("examples", "cases", index), faults)
+        case = read_case(document, rule, examples["patient"], data, (*path, "cases", index), faults)
         if case is not None:
             cases.append(case)
     names = [case.name for case in cases]
     if len(set(names)) != len(names):
-        faults.append(document.fault(("examples", "cases"), "two cases have the same name"))
+        faults.append(document.fault((*path, "cases"), "two cases have the same name"))
     return tuple(cases)
 
 
@@ -54,7 +59,11 @@ def read_case(
     loaded = load(CaseSchema(), document, path, data, faults)
     if loaded is None or not isinstance(patient, dict):
         return None
-    request = expand_shorthand(merge_patch(patient, loaded.get("with_") or {}))
+    try:
+        request = expand_shorthand(merge_patch(patient, loaded.get("with_") or {}))
+    except ValueError as error:
+        faults.append(document.fault(path, str(error)))
+        return None
     return Case(
         rule=rule,
         name=loaded["name"],
@@ -80,19 +89,24 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def expand_shorthand(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``"0.58 mmol/L, 10 days ago"`` out as a lab or vital of the request; dates become text."""
+    """Write ``"0.58 mmol/L, 10 days ago"`` out as a lab or vital of the request; dates become text.
+
+    Raises ValueError for a text that is no such value.
+    """
     result = {"as_of": EXAMPLE_DAY, **request}
     for group in ("labs", "vitals"):
         if isinstance(result.get(group), dict):
-            result[group] = {key: _expand(value) for key, value in result[group].items()}
+            result[group] = {key: _expand(key, value) for key, value in result[group].items()}
     plain: dict[str, Any] = _plain(result)
     return plain
 
 
-def _expand(value: Any) -> Any:
-    match = _SHORTHAND.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+def _expand(key: str, value: Any) -> Any:
+    if not isinstance(value, str):
         return value
+    match = _SHORTHAND.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{key}: must be 'number unit', or 'number unit, 10 days ago': {value!r}")
     expanded: dict[str, Any] = {"value": Decimal(match[1]), "unit": match[2]}
     if match[3] is not None:
         expanded["collected_on"] = (date.fromisoformat(EXAMPLE_DAY) - timedelta(days=int(match[3]))).isoformat()

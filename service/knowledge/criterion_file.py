@@ -40,9 +40,10 @@ class CriterionReader:
     """Reads criteria of one document. What it cannot read becomes a fault with its line."""
 
     vocabulary: Vocabulary
-    bands: Mapping[str, tuple[Band, ...]]
-    define: Callable[[str], tuple[Criterion, Mapping[str, Input]] | None]
-    """Looks a definition up by its id: its criterion and inputs; None when there is none."""
+    table: Callable[[str], tuple[Band, ...] | str]
+    """The bands of a lab; or why there are none, empty where that is a fault already."""
+    define: Callable[[str], tuple[Criterion, Mapping[str, Input]] | str]
+    """The criterion and inputs of a definition; or why there are none, empty where that is a fault already."""
     document: Document
     faults: list[Fault]
     inputs: dict[str, Input] = field(default_factory=dict)
@@ -50,6 +51,8 @@ class CriterionReader:
     """Inputs of the definitions that are used."""
     names: list[str] = field(default_factory=list)
     """Every name given to a criterion, nested ones included, in reading order."""
+    complete: bool = True
+    """Whether every definition and band table could be used; if not, what the criteria use is not known."""
     numbered: set[str] = field(default_factory=set)
     """The names whose own criterion writes a number."""
 
@@ -95,9 +98,9 @@ class CriterionReader:
         return NotRuledOut(self.criterion(value, (*path, "not_ruled_out")))
 
     def _defined(self, value: Any, data: dict[str, Any], path: KeyPath) -> Criterion:
-        found = self.define(value) if isinstance(value, str) else None
-        if found is None:
-            return self._refuse(path, f"no definition {value!r}")
+        found = self.define(str(value))
+        if isinstance(found, str):
+            return self._refuse(path, found) if found else self._leave_out()
         criterion, inputs = found
         self.borrowed.update(inputs)
         return criterion
@@ -167,41 +170,46 @@ class CriterionReader:
         vital = self.vocabulary.vitals.get(value) if isinstance(value, str) else None
         if vital is None:
             return self._refuse(path, f"the vital sign {value!r} is not known")
-        return self._quantities(data, path, {vital.unit: Input("vital", vital.key, vital.unit)}, any_unit=None)
+        limits = _comparators_of(data)
+        return self._quantities(limits, path, {vital.unit: Input("vital", vital.key, vital.unit)}, any_unit=None)
 
     def _lab(self, value: Any, data: dict[str, Any], path: KeyPath) -> Criterion:
         lab = self.vocabulary.labs.get(value) if isinstance(value, str) else None
         if lab is None or not lab.input:
             return self._refuse(path, f"the lab {value!r} is not known as an input")
+        asked = [key for key in ("status", "measured", "older_than") if key in data]
+        if len(asked) + any(key in data for key in (*_COMPARATORS, "compare")) != 1:
+            return self._refuse(path, "needs exactly one of: status, measured, older_than, comparators")
         if "status" in data:
             return self._statuses(lab, data["status"], path)
         if "measured" in data:
+            if not isinstance(data["measured"], bool):
+                return self._refuse((*path, "measured"), "must be true or false")
             measured = self._any_flag([Input("lab_measured", lab.key)], path)
-            return measured if data["measured"] is True else Not(measured)
-        if "older_than" in data or "within" in data:
-            key = "older_than" if "older_than" in data else "within"
-            days = self._days(data[key], (*path, key))
+            return measured if data["measured"] else Not(measured)
+        if "older_than" in data:
+            days = self._days(data["older_than"], (*path, "older_than"))
             self._number_written(path)
-            operator: Operator = ">" if key == "older_than" else "<="
-            return self._atom(Input("lab_age", lab.key), operator, days, f"{days} days")
+            return self._atom(Input("lab_age", lab.key), ">", days, f"{days} days")
         return self._lab_thresholds(lab, data, path)
 
     def _lab_thresholds(self, lab: Lab, data: dict[str, Any], path: KeyPath) -> Criterion:
         several = any(isinstance(data.get(key), list) and len(data[key]) > 1 for key in _COMPARATORS)
         either = data.get("compare") == "either"
+        limits = _comparators_of(data)
         if "compare" in data and (not either or not several):
             return self._refuse((*path, "compare"), "compare may be 'either', with thresholds in several units")
         if not several or either:
             inputs = {unit: Input("lab_value", lab.key, unit) for unit in lab.units}
-            return self._quantities(data, path, inputs, any_unit="either" if several else None)
+            return self._quantities(limits, path, inputs, any_unit="either" if several else None)
         inputs = {unit: Input("lab_reported", lab.key, unit) for unit in lab.printed_units}
-        return self._quantities(data, path, inputs, any_unit="reported")
+        return self._quantities(limits, path, inputs, any_unit="reported")
 
     def _statuses(self, lab: Lab, value: Any, path: KeyPath) -> Criterion:
         words = self._words(value, (*path, "status"))
-        table = self.bands.get(lab.key)
-        if table is None:
-            return self._refuse(path, f"the lab {lab.key!r} has no band table")
+        table = self.table(lab.key)
+        if isinstance(table, str):
+            return self._refuse(path, table) if table else self._leave_out()
         statuses = [band.status for band in table]
         self._known(words, statuses, (*path, "status"), "status")
         if set(statuses) <= set(words):
@@ -214,12 +222,21 @@ class CriterionReader:
         """Comparators with one quantity each, or the same threshold in several units."""
         if not isinstance(data, dict) or not set(data) & set(_COMPARATORS):
             return self._refuse(path, f"must compare: {', '.join(_COMPARATORS)}")
+        unknown = sorted(str(key) for key in set(data) - set(_COMPARATORS))
+        if unknown:
+            return self._refuse((*path, unknown[0]), f"unknown key {unknown[0]!r} next to {', '.join(_COMPARATORS)}")
         self._number_written(path)
         by_unit: dict[str, list[tuple[str, Criterion]]] = {}
+        units: set[str] = set()
         for comparator, operator in _COMPARATORS.items():
             if comparator not in data:
                 continue
-            for quantity in self._amounts(data[comparator], (*path, comparator)):
+            amounts = self._amounts(data[comparator], (*path, comparator))
+            written = [quantity.unit for quantity in amounts]
+            units = units or set(written)
+            if len(set(written)) != len(written) or set(written) != units:
+                self._fault((*path, comparator), "must give one number for each unit, the same units everywhere")
+            for quantity in amounts:
                 if quantity.unit not in inputs:
                     self._fault((*path, comparator), f"the unit {quantity.unit!r} does not belong to it")
                     continue
@@ -327,9 +344,18 @@ class CriterionReader:
         where = ".".join(str(part) for part in path)
         self.faults.append(self.document.fault(path, f"{where}: {message}" if where else message))
 
+    def _leave_out(self) -> Criterion:
+        """What this rests on is wrong elsewhere and was reported there."""
+        self.complete = False
+        return _NEVER
+
     def _refuse(self, path: KeyPath, message: str) -> Criterion:
         self._fault(path, message)
         return _NEVER
+
+
+def _comparators_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: data[key] for key in _COMPARATORS if key in data}
 
 
 _PLACEHOLDERS: dict[str, str] = {
@@ -415,5 +441,5 @@ _MODIFIERS: dict[str, frozenset[str]] = {
     "drug_class": frozenset({"taken_for_at_least"}),
     "supplement": frozenset({"form", "dose", "weeks"}),
     "vital": frozenset(_COMPARATORS),
-    "lab": frozenset({*_COMPARATORS, "compare", "status", "measured", "older_than", "within"}),
+    "lab": frozenset({*_COMPARATORS, "compare", "status", "measured", "older_than"}),
 }

@@ -1,6 +1,7 @@
-"""Rules that the vocabulary implies: implausible values, values that look like another unit, eGFR values that disagree.
+"""Rules that the vocabulary implies: implausible values, values that look like another unit, eGFR values that disagree,
+and checks of how medications are written.
 
-Their numbers and words stand in ``vocabulary/labs.yaml``, ``vitals.yaml`` and ``derived.yaml``.
+Their numbers and words stand in ``vocabulary/labs.yaml``, ``vitals.yaml``, ``derived.yaml`` and ``checks.yaml``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import Any
 from service.clinical.quantity import slug
 from service.knowledge.case_file import EXAMPLE_DAY
 from service.knowledge.criteria import All, Any_, Atom, Choice, Criterion
+from service.knowledge.derived_file import DISAGREEMENT
 from service.knowledge.inputs import Input
 from service.knowledge.rule import Case, Evidence, Rule
-from service.knowledge.vocabulary import Lab, Vital, Vocabulary
+from service.knowledge.vocabulary import Entry, Lab, Vital, Vocabulary
 
 
 def generated_rules(vocabulary: Vocabulary) -> Iterator[Rule]:
-    """One rule for each lab and vital with a plausible range, each unit hint, and the eGFR comparison."""
+    """One rule for each lab and vital with a plausible range, each unit hint, the eGFR comparison and each check."""
     for lab in vocabulary.labs.values():
         if lab.input:
             yield _lab_range(lab)
@@ -28,6 +30,8 @@ def generated_rules(vocabulary: Vocabulary) -> Iterator[Rule]:
         yield _vital_range(vital)
     if "egfr" in vocabulary.derived:
         yield _disagreement(vocabulary.derived["egfr"]["disagreement"])
+    for check in vocabulary.checks.values():
+        yield _medication_check(check)
 
 
 def _rule(
@@ -203,26 +207,15 @@ def _vital_range(vital: Vital) -> Rule:
 
 def _disagreement(data: Mapping[str, Any]) -> Rule:
     wanted = Input("derived", "egfr_disagreement_percent")
-    percent = Decimal(data["percent"])
-    rule_id = "egfr-values-disagree"
-    person = {"as_of": EXAMPLE_DAY, "patient": {"age_years": 55, "sex": "male"}}
-
-    def case(name: str, reported: str, expect: str) -> Case:
-        unit = "mL/min/{1.73_m2}"
-        labs = {
-            "egfr": {"value": Decimal(reported), "unit": unit},
-            "creatinine": {"value": Decimal("1.2"), "unit": "mg/dL"},
-        }
-        return Case(rule_id, name, expect, {**person, "labs": labs})
-
+    percent = data["percent"]
     return _rule(
-        rule_id,
+        DISAGREEMENT,
         "Reported eGFR and eGFR calculated from creatinine disagree",
         "values_disagree",
         Atom(wanted.name, ">", percent, str(percent)),
         {wanted.name: wanted},
         {
-            "code": "egfr-values-disagree",
+            "code": DISAGREEMENT,
             "summary": "Reported eGFR and the eGFR calculated from the creatinine sent disagree",
             "detail": (
                 f"The two values differ by more than {percent} % of the larger one. Both are shown; "
@@ -234,11 +227,35 @@ def _disagreement(data: Mapping[str, Any]) -> Rule:
         list(data["sources"]),
         ("A difference can be real when kidney function is changing.",),
         "vocabulary/derived.yaml",
-        (
-            case("values agree", "70", "silent"),
-            case("reported far above", "110", "fires"),
-            case("reported far below", "40", "fires"),
-            Case(rule_id, "no value", "not_evaluated", person, ("values_disagree",)),
-        ),
+        data["cases"],
         severity=data["severity"],
+    )
+
+
+def _medication_check(check: Entry) -> Rule:
+    wanted = Input("medication_check", check.key)
+    rule_id = check.key.replace("_", "-")
+    name = check.key.removeprefix("medication_")
+    said = check.data
+    return _rule(
+        rule_id,
+        said["title"],
+        name,
+        Atom(wanted.name, ">=", Decimal(1)),
+        {wanted.name: wanted},
+        {"code": rule_id, "summary": said["summary"], "detail": said["detail"], "action": said["action"]},
+        list(said["sources"]),
+        tuple(said["limits"]),
+        "vocabulary/checks.yaml",
+        tuple(
+            Case(
+                rule_id,
+                one["name"],
+                one["expect"],
+                {"as_of": EXAMPLE_DAY, **one["request"]},
+                (name,) if one["expect"] == "not_evaluated" else (),
+            )
+            for one in said["cases"]
+        ),
+        severity=said["severity"],
     )

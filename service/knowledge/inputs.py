@@ -28,6 +28,7 @@ InputKind = Literal[
     "symptom",
     "drug",
     "drug_days",
+    "medication_check",
     "goal",
     "supplement",
     "supplement_form",
@@ -41,6 +42,10 @@ InputKind = Literal[
 SEXES = ("female", "male")
 PREGNANCY = ("none", "pregnant", "lactating")
 BOWEL_PATTERNS = ("normal", "loose", "constipated")
+ROUTES = (
+    "oral", "sublingual", "buccal", "inhaled", "nasal", "ophthalmic", "otic", "topical", "transdermal",
+    "subcutaneous", "intramuscular", "intravenous", "rectal", "vaginal", "other",
+)  # fmt: skip
 AGENTS = ("magnesium", "vitamin_d")
 STATED = ("medications", "conditions", "symptoms", "supplements", "goals", "age_years", "sex", "pregnancy")
 DOSE_UNITS = {"magnesium": "mg/d", "vitamin_d": "[IU]/d"}

@@ -76,6 +76,7 @@ def intake_rules(document: Document, new_reader: Any, vocabulary: Vocabulary, fa
                 file=document.file,
                 source={**table_header(document), "row": document.data["rows"][index]},
                 cases=cases.get(row["id"], ()),
+                cases_line=document.line(("cases",)),
             )
         )
     return rules

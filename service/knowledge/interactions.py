@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields
 
 from service.clinical.outcome import SEVERITIES
 from service.knowledge.criteria import All, Atom, Criterion, NotRuledOut
 from service.knowledge.criterion_file import CriterionReader
 from service.knowledge.errors import Fault
 from service.knowledge.fields import Key, Strict, Text, Words, load
-from service.knowledge.inputs import AGENTS, Input
+from service.knowledge.inputs import AGENTS, ROUTES, Input
 from service.knowledge.rule import Case, Evidence, Rule
 from service.knowledge.rule_file import check_then
 from service.knowledge.rule_schema import CODE, SUMMARY_LENGTH, Header, LabBlock, Spacing
@@ -44,6 +44,8 @@ class _Salts(fields.Field[str | list[str]]):
     ) -> str | list[str]:
         if value in SALTS:
             return str(value)
+        if not isinstance(value, list):
+            raise ValidationError(f"must be one of: {', '.join(SALTS)}, or a list of forms")
         forms: list[str] = Words(single=False, empty=False).deserialize(value)
         return forms
 
@@ -112,17 +114,23 @@ def interaction_rules(document: Document, new_reader: Any, vocabulary: Vocabular
             file=document.file,
             source={**table_header(document), "row": document.data["rows"][index]},
             cases=cases.get(row["id"], ()),
+            cases_line=document.line(("cases",)),
         )
         rules.append(rule)
         rules.extend(_escalations(document, index, row, rule, new_reader, faults))
     return rules
 
 
+def drug_group(row_id: str) -> str:
+    """What the drugs of a row are called together, beside the drug classes."""
+    return row_id.replace("-", "_")
+
+
 def _row_criterion(
     document: Document, index: int, agent: str, row: Mapping[str, Any], reader: CriterionReader, vocabulary: Vocabulary
 ) -> tuple[tuple[str, Criterion], ...]:
     """The drug is taken, and neither the agent nor the salt that the row speaks of is ruled out."""
-    taken = reader.register(Input("drug", row["id"].replace("-", "_")))
+    taken = reader.register(Input("drug", drug_group(row["id"])))
     in_play = reader.criterion({"defined": f"{agent.replace('_', '-')}-in-play"}, ("rows", index))
     named: list[tuple[str, Criterion]] = [
         ("taken", Atom(taken, ">=", Decimal(1))),
@@ -147,7 +155,7 @@ def salts_in_scope(salts: str | list[str], vocabulary: Vocabulary) -> list[str]:
 
 def _row_then(agent: str, row: Mapping[str, Any]) -> dict[str, Any]:
     if row["action"] == "none":
-        return {"documented_absence": row["detail"]}
+        return {}
     return {
         "caution": {
             "code": row["code"],
@@ -193,6 +201,7 @@ def _escalations(
                 limits=base.limits,
                 file=document.file,
                 source=base.source,
+                cases_line=base.cases_line,
                 parent=base.id,
             )
         )
@@ -218,10 +227,18 @@ def _check_row(
             fault("members", f"the drug {member!r} is not known")
     for effect in row["effect"]:
         if effect not in EFFECTS:
-            fault("effect", f"the effect {effect!r} is not known")
+            fault("effect", f"the effect {effect!r} is not known; one of: {', '.join(EFFECTS)}")
     for form in row["salts"] if isinstance(row["salts"], list) else ():
         if form not in vocabulary.forms:
-            fault("salts", f"the form {form!r} is not known")
+            fault(
+                "salts",
+                f"the form {form!r} is not known; {', '.join(SALTS)}, or a list of: {', '.join(vocabulary.forms)}",
+            )
+    for route in row["routes"]:
+        if route not in ROUTES:
+            fault("routes", f"the route {route!r} is not known; one of: {', '.join(ROUTES)}")
+    if drug_group(row["id"]) in vocabulary.drug_classes:
+        fault("id", "is also a drug class; a row and a class cannot share a name")
     check_sources(document, index, row["sources"], vocabulary, faults)
     if row["action"] == "separate" and row["spacing"] is None:
         fault("spacing", "the action 'separate' needs the hours")

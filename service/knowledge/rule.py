@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.knowledge.criteria import Criterion
-from service.knowledge.inputs import Input
+from service.knowledge.inputs import AGENTS, Input
 
 RULE_KINDS = ("definition", "urgent", "gate", "caution", "question", "suggestion", "advice")
 """Kinds that a rule file may have."""
@@ -17,6 +17,9 @@ ROW_KINDS = ("band", "intake", "interaction", "escalation", "data_quality")
 
 UNSAID_WHEN_UNKNOWN = ("definition", "band", "intake", "data_quality")
 """Kinds that are a part of something else: nobody is told that they could not be evaluated."""
+
+IN_PLAY = {agent: f"{agent.replace('_', '-')}-in-play" for agent in AGENTS}
+"""For each agent the definition that says whether it is wanted, taken or being replaced."""
 
 
 @dataclass(frozen=True)
@@ -64,5 +67,7 @@ class Rule:
     source: Mapping[str, Any]
     """The rule as its file says it, for those who want to read it."""
     cases: tuple[Case, ...] = ()
+    cases_line: int = 1
+    """Where in the file its worked cases stand."""
     parent: str | None = None
     """For an escalation: the row that it makes more severe."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
@@ -22,6 +23,8 @@ TOPICS = (
     "food", "timing", "titration", "two_week_log", "tolerability", "quality", "vitamin_d", "stop", "lifestyle",
 )  # fmt: skip
 TARGETS = ("magnesium_forms", "magnesium_dose", "vitamin_d_advice", "food_advice")
+SUGGESTED = ("preferred", "alternative")
+NOT_SUGGESTED = ("avoid", "contraindicated")
 SUMMARY_LENGTH = 140
 
 CODE = validate.Regexp(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z", error="must be kebab-case")
@@ -37,11 +40,16 @@ class Summary(Text):
         return text
 
 
+def _not_negative(number: Decimal) -> None:
+    if number < 0:
+        raise ValidationError("must not be below zero")
+
+
 class Spacing(Strict):
     """Hours between a drug and the agent, on each side."""
 
-    hours_before = Number(required=True)
-    hours_after = Number(required=True)
+    hours_before = Number(required=True, validate=_not_negative)
+    hours_after = Number(required=True, validate=_not_negative)
 
 
 class CautionBlock(Strict):
@@ -111,7 +119,7 @@ class SuggestBlock(Strict):
     """An entry of ``then.suggest``."""
 
     form = Text(required=True)
-    standing = Key("preferred", "alternative", required=True)
+    standing = Key(*SUGGESTED, required=True)
     for_goal = Text(required=True)
     rank = Whole(required=True)
     dose = fields.Nested(DoseBlock, load_default=None)
@@ -123,7 +131,7 @@ class AvoidBlock(Strict):
     """An entry of ``then.avoid``."""
 
     forms = Words(single=False, empty=False, required=True)
-    standing = Key("avoid", "contraindicated", required=True)
+    standing = Key(*NOT_SUGGESTED, required=True)
     reason = Text(required=True)
 
 
@@ -190,7 +198,6 @@ class Header(Strict):
     date = Day(required=True)
     next_review = Day(required=True)
     sign_off = Key("pending", "signed", required=True)
-    replaces = Words(load_default=list)
     purpose = Text(required=True)
     not_for = Text()
     limits = Words(single=False, empty=False, required=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,12 @@ from service.knowledge.fields import Day, Key, Strict, Text, load
 from service.knowledge.generated import generated_rules
 from service.knowledge.inputs import Input
 from service.knowledge.intakes import intake_rules
-from service.knowledge.interactions import interaction_rules
+from service.knowledge.interactions import drug_group, interaction_rules
 from service.knowledge.rule import Rule
 from service.knowledge.rule_file import read_rule
 from service.knowledge.vocabulary import Vocabulary
-from service.knowledge.vocabulary_file import load_vocabulary
+from service.knowledge.vocabulary_file import FILES, load_vocabulary
 from service.knowledge.yaml_file import Document, read_document
-
-_TABLES = ("bands", "intakes", "interactions")
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,8 @@ class Rulebook:
     inputs: Mapping[str, Input]
     drug_groups: Mapping[str, DrugGroup]
     inactive: tuple[str, ...]
+    folder: Path
+    """Where it was read."""
 
 
 class _About(Strict):
@@ -73,17 +73,19 @@ def load_rulebook(folder: Path) -> Rulebook:
     vocabulary = load_vocabulary(folder)
     faults: list[Fault] = []
     about = _read_about(folder, faults)
+    _check_files(folder, faults)
     documents = _read_documents(folder, faults)
     _check_names(documents, faults)
     library = _Library(vocabulary, documents, faults)
     rules = library.rules()
+    rules.sort(key=lambda rule: rule.id)
+    inactive = {document.data["id"] for document in documents if not _is_active(document)}
+    active = {rule.id: rule for rule in rules if rule.source["id"] not in inactive}
     if not faults:
-        _check_references(rules, vocabulary, faults)
+        _check_references(rules, active, vocabulary, faults)
+        _check_codes(active.values(), faults)
     if faults:
         raise KnowledgeError(faults)
-    inactive = {document.data["id"] for document in documents if document.data.get("status") != "active"}
-    rules.sort(key=lambda rule: rule.id)
-    active = {rule.id: rule for rule in rules if rule.source["id"] not in inactive}
     inputs = {name: one for rule in active.values() for name, one in rule.inputs.items()}
     return Rulebook(
         version=about["version"],
@@ -96,6 +98,7 @@ def load_rulebook(folder: Path) -> Rulebook:
         inputs=MappingProxyType(dict(sorted(inputs.items()))),
         drug_groups=MappingProxyType(_drug_groups(vocabulary, documents)),
         inactive=tuple(sorted(inactive)),
+        folder=folder,
     )
 
 
@@ -108,11 +111,23 @@ def _read_about(folder: Path, faults: list[Fault]) -> dict[str, Any]:
     return loaded if loaded is not None else {"version": "", "sign_off": "pending"}
 
 
+def _check_files(folder: Path, faults: list[Fault]) -> None:
+    """A file that nobody reads is a mistake: a rule in it would be missed without a word."""
+    known = {"README.md", "knowledge.yaml", "requirements.yaml", "vocabulary/README.md"}
+    known |= {f"vocabulary/{name}.yaml" for name in FILES}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() or name in known or name.startswith("terminology/"):
+            continue
+        if "/" not in name or name.startswith("vocabulary/") or path.suffix != ".yaml":
+            faults.append(Fault(name, 1, "the file is not known; nothing would read it"))
+
+
 def _read_documents(folder: Path, faults: list[Fault]) -> list[Document]:
     documents = []
     for path in sorted(folder.rglob("*.yaml")):
         name = path.relative_to(folder).as_posix()
-        if name.startswith("vocabulary/") or "/" not in name:
+        if name.startswith(("vocabulary/", "terminology/")) or "/" not in name:
             continue
         try:
             document = read_document(path, name)
@@ -141,6 +156,10 @@ class _Library:
         self.documents = documents
         self.faults = faults
         self.bands: dict[str, tuple[Band, ...]] = {}
+        self.retired_bands: dict[str, tuple[str, tuple[Band, ...]]] = {}
+        # Of each lab the table that is not active: its id and bands.
+        self.unread: set[str] = set()
+        # Labs whose table is wrong; that was said.
         self.definitions = {
             document.data["id"]: document for document in documents if document.data.get("kind") == "definition"
         }
@@ -171,19 +190,40 @@ class _Library:
                 continue
             data = read_band_table(document, self.vocabulary, self.faults)
             if data is None:
+                self.unread.add(str(document.data.get("lab")))
                 continue
-            if data["lab"] in self.bands:
+            if not _is_active(document):
+                self.retired_bands[data["lab"]] = (data["id"], bands_of(data))
+            elif data["lab"] in self.bands:
                 self.faults.append(document.fault(("lab",), f"the lab {data['lab']!r} has two band tables"))
-            self.bands[data["lab"]] = bands_of(data)
+            else:
+                self.bands[data["lab"]] = bands_of(data)
             rules.extend(band_rules(document, data, self.vocabulary.labs[data["lab"]]))
         return rules
 
     def _reader(self, document: Document) -> CriterionReader:
-        return CriterionReader(self.vocabulary, self.bands, self._lookup, document, self.faults)
+        table = partial(self._table, _is_active(document))
+        return CriterionReader(
+            self.vocabulary, table, partial(self._lookup, _is_active(document)), document, self.faults
+        )
 
-    def _lookup(self, name: str) -> tuple[Criterion, Mapping[str, Input]] | None:
-        rule = self._definition(name) if name in self.definitions else None
-        return (rule.criterion, rule.inputs) if rule is not None else None
+    # What is active rests on what is active; a retired rule may go on using what was retired with it.
+
+    def _table(self, active: bool, lab: str) -> tuple[Band, ...] | str:
+        if lab in self.bands:
+            return self.bands[lab]
+        if lab not in self.retired_bands:
+            return "" if lab in self.unread else f"the lab {lab!r} has no band table"
+        name, table = self.retired_bands[lab]
+        return f"the band table {name!r} is not active" if active else table
+
+    def _lookup(self, active: bool, name: str) -> tuple[Criterion, Mapping[str, Input]] | str:
+        if name not in self.definitions:
+            return f"no definition {name!r}"
+        if active and not _is_active(self.definitions[name]):
+            return f"the definition {name!r} is not active"
+        rule = self._definition(name)
+        return (rule.criterion, rule.inputs) if rule is not None else ""
 
     def _definition(self, name: str) -> Rule | None:
         if name not in self.defined:
@@ -192,7 +232,9 @@ class _Library:
                 self.faults.append(document.fault(("when",), f"defined by itself: {' -> '.join([*self.open, name])}"))
                 return None
             self.open.append(name)
-            self.defined[name] = read_rule(document, self._reader(document), self.faults)
+            reader = self._reader(document)
+            rule = read_rule(document, reader, self.faults)
+            self.defined[name] = rule if reader.complete else None
             self.open.pop()
         return self.defined[name]
 
@@ -204,10 +246,35 @@ class _Library:
             seen[rule.id] = rule.file
 
 
-def _check_references(rules: list[Rule], vocabulary: Vocabulary, faults: list[Fault]) -> None:
-    codes = {rule.then["caution"]["code"] for rule in rules if "caution" in rule.then}
-    known = codes | set(vocabulary.forms) | set(vocabulary.goals)
+def _is_active(document: Document) -> bool:
+    return bool(document.data.get("status") == "active")
+
+
+def _codes(rules: Iterable[Rule]) -> set[str]:
+    return {rule.then["caution"]["code"] for rule in rules if "caution" in rule.then}
+
+
+def _check_codes(rules: Iterable[Rule], faults: list[Fault]) -> None:
+    """Cautions of one code are shown as one, so they must be about one thing."""
+    first: dict[str, Rule] = {}
     for rule in rules:
+        if "caution" not in rule.then:
+            continue
+        caution = rule.then["caution"]
+        other = first.setdefault(caution["code"], rule)
+        for key in ("agent", "category"):
+            if caution[key] != other.then["caution"][key]:
+                message = f"{rule.id}: the {key} of the code {caution['code']!r} differs from that in {other.id}"
+                faults.append(Fault(rule.file, 1, message))
+
+
+def _check_references(
+    rules: list[Rule], active: Mapping[str, Rule], vocabulary: Vocabulary, faults: list[Fault]
+) -> None:
+    for rule in rules:
+        # Only what is active can still be said; a draft may speak of other drafts.
+        codes = _codes(active.values() if rule.id in active else rules)
+        known = codes | set(vocabulary.forms) | set(vocabulary.goals)
         asked = [
             *rule.then.get("labs", ()),
             *rule.then.get("questions", ()),
@@ -231,14 +298,14 @@ def _drug_groups(vocabulary: Vocabulary, documents: list[Document]) -> dict[str,
     for document in documents:
         if document.data.get("kind") == "interactions":
             for row in document.data["rows"]:
-                key = row["id"].replace("-", "_")
+                key = drug_group(row["id"])
                 groups[key] = DrugGroup(key, frozenset(row["members"]), frozenset(row.get("routes", ())))
     return groups
 
 
 def _digest(folder: Path) -> str:
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in sorted(one for kind in ("*.yaml", "*.tsv") for one in folder.rglob(kind)):
         total.update(path.relative_to(folder).as_posix().encode() + b"\0")
         total.update(hashlib.sha256(path.read_bytes()).digest())
     return f"sha256:{total.hexdigest()}"

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 CERTAINTIES = ("high", "moderate", "low", "very_low", "not_graded")
+COST_TIERS = ("low", "medium", "high")
 REGIONS = ("us", "eu")
 PREFERENCES = ("cost_sensitive", "region_eu")
 
@@ -137,6 +138,16 @@ class DrugClass:
 
 
 @dataclass(frozen=True)
+class Route:
+    """A way to take a medication: words that name it, and words of dose forms that imply it."""
+
+    key: str
+    display: str
+    says: tuple[str, ...]
+    forms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Source:
     """An entry of the bibliography."""
 
@@ -163,6 +174,8 @@ class Vocabulary:
     drugs: Mapping[str, Drug]
     combinations: Mapping[str, Combination]
     drug_classes: Mapping[str, DrugClass]
+    routes: Mapping[str, Route]
+    checks: Mapping[str, Entry]
     monitoring: Mapping[str, Entry]
     caveats: Mapping[str, Entry]
     statements: Mapping[str, Entry]

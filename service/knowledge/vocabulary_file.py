@@ -8,12 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from marshmallow import fields
-
+from service.clinical.words import words
+from service.knowledge import vocabulary_schema
+from service.knowledge.derived_file import read_derived
 from service.knowledge.errors import Fault, KnowledgeError
-from service.knowledge.fields import Flag, Key, Number, Strict, Text, Words, load
+from service.knowledge.fields import Strict, load
+from service.knowledge.inputs import AGENTS, ROUTES
 from service.knowledge.vocabulary import (
-    CERTAINTIES,
     Combination,
     Condition,
     Drug,
@@ -22,6 +23,7 @@ from service.knowledge.vocabulary import (
     Form,
     Lab,
     LabUnit,
+    Route,
     Source,
     SwapHint,
     Vital,
@@ -29,149 +31,10 @@ from service.knowledge.vocabulary import (
 )
 from service.knowledge.yaml_file import Document, read_document
 
-
-class _Unit(Strict):
-    factor = Number(required=True)
-    possible = fields.List(Number(), required=True, validate=lambda pair: len(pair) == 2 and pair[0] < pair[1])
-    plausible = fields.List(Number(), required=True, validate=lambda pair: len(pair) == 2 and pair[0] < pair[1])
-    printed_as = Text()
-
-
-class _SwapHint(Strict):
-    unit = Text(required=True)
-    low = Number(required=True, data_key="from")
-    high = Number(required=True, data_key="to")
-    ask = Text(required=True)
-
-
-class _Sources(Strict):
-    factors = Words(load_default=list)
-    ranges = Words(load_default=list)
-
-
-class _Lab(Strict):
-    display = Text(required=True)
-    loinc = Text(allow_none=True, required=True)
-    also_loinc = Words(load_default=list)
-    input = Flag(load_default=True)
-    unit = Text()
-    units = fields.Dict(keys=fields.String(), values=fields.Nested(_Unit), load_default=dict)
-    swap_hint = fields.List(fields.Nested(_SwapHint), load_default=list)
-    answered_by = Words(load_default=list)
-    agent = Key("magnesium", "vitamin_d", load_default="magnesium")
-    sources = fields.Nested(_Sources, load_default=dict)
-    note = Text()
-
-
-class _Vital(Strict):
-    display = Text(required=True)
-    unit = Text(required=True)
-    possible = fields.List(Number(), required=True)
-    plausible = fields.List(Number(), required=True)
-    loinc = Text(allow_none=True)
-    sources = Words(load_default=list)
-    note = Text()
-
-
-class _Display(Strict):
-    display = Text(required=True)
-    note = Text()
-
-
-class _Goal(_Display):
-    agents = Words(required=True)
-
-
-class _Monitoring(_Display):
-    loinc = Text(allow_none=True)
-
-
-class _Implies(Strict):
-    pregnancy = Key("pregnant", "lactating", required=True)
-
-
-class _Condition(_Display):
-    snomed = Words(single=False, required=True)
-    icd10cm = Words(single=False, required=True)
-    code_status = fields.Dict(keys=fields.String(), values=Text(), load_default=dict)
-    implies = fields.Nested(_Implies, load_default=None)
-
-
-class _Group(_Display):
-    any_of = Words(single=False, empty=False, required=True)
-
-
-class _Form(Strict):
-    display = Text(required=True)
-    aliases = Words(load_default=list)
-    formula = Text(required=True)
-    elemental_percent = Number(required=True)
-    variants = fields.Dict(keys=fields.String(), values=fields.Raw(), load_default=dict)
-    tolerability = Text(required=True)
-    absorption = Text(required=True)
-    certainty = Key(*CERTAINTIES, required=True)
-    use = Text(required=True)
-    cost_tier = Key("low", "medium", "high", required=True)
-    laxative = Flag(required=True)
-    acid_neutralising = Flag(required=True)
-    trial_doses = Words(load_default=list)
-    limitations = Words(load_default=list)
-    rxnorm = Text(allow_none=True, required=True)
-    sources = Words(empty=False, required=True)
-    note = Text()
-
-
-class _Drug(Strict):
-    display = Text(required=True)
-    rxnorm = Text(allow_none=True, required=True)
-    names = Words(load_default=list)
-    note = Text()
-
-
-class _Combination(Strict):
-    display = Text(required=True)
-    ingredients = Words(single=False, empty=False, required=True)
-    names = Words(load_default=list)
-    note = Text()
-
-
-class _DrugClass(Strict):
-    display = Text(required=True)
-    members = Words(single=False, empty=False, required=True)
-    routes = Words(load_default=list)
-    note = Text()
-
-
-class _Caveat(Strict):
-    text = Text(required=True)
-    sources = Words(empty=False, required=True)
-
-
-class _Statement(_Caveat):
-    certainty = Key(*CERTAINTIES, required=True)
-
-
-class _Food(Strict):
-    display = Text(required=True)
-    portion = Text(required=True)
-    magnesium_mg = fields.Raw(required=True)
-    oxalate = Key("low", "moderate", "high", "very_high")
-    note = Text()
-    sources = Words(empty=False, required=True)
-
-
-class _Source(Strict):
-    citation = Text(required=True)
-    doi = Text()
-    pmid = Text()
-    pmcid = Text()
-    kind = Key("study", "guidance", "policy", "label", "compendium", required=True)
-    checked = Key("abstract_read", "excerpt_read", "text_not_re_read", "not_applicable", required=True)
-    design = Text()
-    funding = Text()
-    risk_of_bias = Text()
-    grade = fields.Dict(keys=fields.String(), values=Text())
-    statement = Text()
+FILES = (
+    "labs", "derived", "vitals", "symptoms", "conditions", "goals", "forms", "drugs", "drug-classes",
+    "routes", "checks", "monitoring", "caveats", "statements", "foods", "sources",
+)  # fmt: skip
 
 
 Built = TypeVar("Built")
@@ -278,23 +141,17 @@ def _source(key: str, data: dict[str, Any]) -> Source:
 def load_vocabulary(folder: Path) -> Vocabulary:
     """Read ``vocabulary/`` below ``folder``. Raises KnowledgeError with every fault found."""
     reader = _Reader(folder)
-    files = {
-        name: reader.document(f"{name}.yaml")
-        for name in (
-            "labs", "derived", "vitals", "symptoms", "conditions", "goals", "forms", "drugs", "drug-classes",
-            "monitoring", "caveats", "statements", "foods", "sources",
-        )
-    }  # fmt: skip
-    derived = files["derived"]
+    files = {name: reader.document(f"{name}.yaml") for name in FILES}
+    derived: dict[str, Any] = {}
     vocabulary = Vocabulary(
-        labs=reader.entries(files["labs"], "labs", _Lab(), _lab),
-        derived=MappingProxyType(derived.data.get("derived", {}) if derived is not None else {}),
-        vitals=reader.entries(files["vitals"], "vitals", _Vital(), _vital),
-        symptoms=reader.entries(files["symptoms"], "symptoms", _Display(), _entry),
+        labs=reader.entries(files["labs"], "labs", vocabulary_schema.Lab(), _lab),
+        derived=MappingProxyType(derived),
+        vitals=reader.entries(files["vitals"], "vitals", vocabulary_schema.Vital(), _vital),
+        symptoms=reader.entries(files["symptoms"], "symptoms", vocabulary_schema.Display(), _entry),
         conditions=reader.entries(
             files["conditions"],
             "conditions",
-            _Condition(),
+            vocabulary_schema.Condition(),
             lambda key, data: Condition(
                 key,
                 data["display"],
@@ -304,12 +161,12 @@ def load_vocabulary(folder: Path) -> Vocabulary:
                 data,
             ),
         ),
-        condition_groups=reader.entries(files["conditions"], "groups", _Group(), _entry),
-        goals=reader.entries(files["goals"], "goals", _Goal(), _entry),
+        condition_groups=reader.entries(files["conditions"], "groups", vocabulary_schema.Group(), _entry),
+        goals=reader.entries(files["goals"], "goals", vocabulary_schema.Goal(), _entry),
         forms=reader.entries(
             files["forms"],
             "forms",
-            _Form(),
+            vocabulary_schema.Form(),
             lambda key, data: Form(
                 key,
                 data["display"],
@@ -323,27 +180,41 @@ def load_vocabulary(folder: Path) -> Vocabulary:
         drugs=reader.entries(
             files["drugs"],
             "drugs",
-            _Drug(),
+            vocabulary_schema.Drug(),
             lambda key, data: Drug(key, data["display"], data["rxnorm"], tuple(data["names"]), data),
         ),
         combinations=reader.optional_entries(
             files["drugs"],
             "combinations",
-            _Combination(),
+            vocabulary_schema.Combination(),
             lambda key, data: Combination(key, data["display"], tuple(data["ingredients"]), tuple(data["names"]), data),
         ),
         drug_classes=reader.entries(
             files["drug-classes"],
             "drug_classes",
-            _DrugClass(),
+            vocabulary_schema.DrugClass(),
             lambda key, data: DrugClass(key, data["display"], tuple(data["members"]), tuple(data["routes"]), data),
         ),
-        monitoring=reader.entries(files["monitoring"], "monitoring", _Monitoring(), _entry),
-        caveats=reader.entries(files["caveats"], "caveats", _Caveat(), _entry),
-        statements=reader.entries(files["statements"], "statements", _Statement(), _entry),
-        foods=reader.entries(files["foods"], "foods", _Food(), _entry),
-        sources=reader.entries(files["sources"], "sources", _Source(), _source),
+        routes=reader.entries(
+            files["routes"],
+            "routes",
+            vocabulary_schema.Route(),
+            lambda key, data: Route(key, data["display"], tuple(data["says"]), tuple(data["forms"])),
+        ),
+        checks=reader.entries(
+            files["checks"], "checks", vocabulary_schema.Check(), lambda key, data: Entry(key, data["title"], data)
+        ),
+        monitoring=reader.entries(files["monitoring"], "monitoring", vocabulary_schema.Monitoring(), _entry),
+        caveats=reader.entries(files["caveats"], "caveats", vocabulary_schema.Caveat(), _entry),
+        statements=reader.entries(files["statements"], "statements", vocabulary_schema.Statement(), _entry),
+        foods=reader.entries(files["foods"], "foods", vocabulary_schema.Food(), _entry),
+        sources=reader.entries(files["sources"], "sources", vocabulary_schema.Source(), _source),
     )
+    equations = files["derived"]
+    if equations is not None:
+        derived.update(
+            read_derived(equations, vocabulary.labs, vocabulary.conditions, vocabulary.sources, reader.faults)
+        )
     _check_references(reader, files, vocabulary)
     if reader.faults:
         raise KnowledgeError(reader.faults)
@@ -357,6 +228,7 @@ def _check_references(reader: _Reader, files: Mapping[str, Document | None], voc
         ("statements", "statements", vocabulary.statements),
         ("foods", "foods", vocabulary.foods),
         ("vitals", "vitals", vocabulary.vitals),
+        ("checks", "checks", vocabulary.checks),
     ):
         for key, entry in entries.items():
             reader.known(files[file], (top, key, "sources"), entry.data["sources"], vocabulary.sources)
@@ -366,7 +238,13 @@ def _check_references(reader: _Reader, files: Mapping[str, Document | None], voc
             reader.known(files["conditions"], ("groups", key), [key], ())
     for key, drug_class in vocabulary.drug_classes.items():
         reader.known(files["drug-classes"], ("drug_classes", key), drug_class.members, vocabulary.drugs)
+        reader.known(files["drug-classes"], ("drug_classes", key, "routes"), drug_class.routes, ROUTES)
+    for key in vocabulary.routes:
+        reader.known(files["routes"], ("routes", key), [key], ROUTES)
+    for key, goal in vocabulary.goals.items():
+        reader.known(files["goals"], ("goals", key, "agents"), goal.data["agents"], AGENTS)
     for lab_key, lab in vocabulary.labs.items():
+        reader.known(files["labs"], ("labs", lab_key, "answered_by"), lab.answered_by, vocabulary.labs)
         for kind in ("factors", "ranges"):
             reader.known(
                 files["labs"], ("labs", lab_key, "sources"), lab.data["sources"].get(kind, ()), vocabulary.sources
@@ -374,20 +252,47 @@ def _check_references(reader: _Reader, files: Mapping[str, Document | None], voc
         if lab.input:
             reader.known(files["labs"], ("labs", lab_key, "unit"), [lab.unit], lab.units)
             reader.known(files["labs"], ("labs", lab_key, "units"), lab.printed_units, lab.units)
+            reader.known(
+                files["labs"], ("labs", lab_key, "swap_hint"), [hint.unit for hint in lab.swap_hints], lab.units
+            )
+            _check_units(reader, files["labs"], lab)
     _check_drug_names(reader, files["drugs"], vocabulary)
+
+
+def _check_units(reader: _Reader, document: Document | None, lab: Lab) -> None:
+    if document is None:
+        return
+
+    def fault(path: tuple[str | int, ...], message: str) -> None:
+        where = ("labs", lab.key, *path)
+        reader.faults.append(document.fault(where, f"{'.'.join(map(str, where))}: {message}"))
+
+    if lab.unit in lab.units and lab.units[lab.unit].factor != 1:
+        fault(("units", lab.unit, "factor"), "must be 1 for the lab's own unit")
+    for name, unit in lab.units.items():
+        printed = lab.units.get(unit.printed_as)
+        if printed is not None and printed.printed_as != printed.unit:
+            fault(("units", name, "printed_as"), f"{printed.unit} is itself printed as {printed.printed_as}")
+    for index, hint in enumerate(lab.swap_hints):
+        if hint.low >= hint.high:
+            fault(("swap_hint", index), "must run from the lower number to the higher one")
 
 
 def _check_drug_names(reader: _Reader, document: Document | None, vocabulary: Vocabulary) -> None:
     if document is None:
         return
-    owners: dict[str, str] = {}
+    owners: dict[tuple[str, ...], tuple[str, str]] = {}
     codes: dict[str, str] = {}
     for section, entries in (("drugs", vocabulary.drugs), ("combinations", vocabulary.combinations)):
         for key, entry in entries.items():
             for name in (entry.display, *entry.names):
-                owner = owners.setdefault(name.lower(), key)
-                if owner != key:
-                    fault = document.fault((section, key), f"the name {name!r} is also a name of {owner!r}")
+                if not words(name):
+                    reader.faults.append(
+                        document.fault((section, key), f"the name {name!r} has no letter and no digit")
+                    )
+                owner = owners.setdefault(words(name), (section, key))
+                if owner != (section, key):
+                    fault = document.fault((section, key), f"the name {name!r} is also a name of {owner[1]!r}")
                     reader.faults.append(fault)
     for key, combination in vocabulary.combinations.items():
         reader.known(document, ("combinations", key, "ingredients"), combination.ingredients, vocabulary.drugs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -47,11 +47,13 @@ class Document:
 def read_document(path: Path, name: str) -> Document:
     """Read a file; ``name`` is how messages call it. Raises KnowledgeError."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
-        raise KnowledgeError([Fault(name, line, f"not YAML: {getattr(error, 'problem', error)}")]) from error
+        problem = str(getattr(error, "problem", error))
+        message = problem if isinstance(error, _Refused) else f"not YAML: {problem}"
+        raise KnowledgeError([Fault(name, line, message)]) from error
     except UnicodeDecodeError as error:
         raise KnowledgeError([Fault(name, 1, "not UTF-8")]) from error
     if node is None:
@@ -61,6 +63,27 @@ def read_document(path: Path, name: str) -> Document:
     if reader.faults:
         raise KnowledgeError(reader.faults)
     return Document(name, data, reader.lines)
+
+
+class _Refused(yaml.MarkedYAMLError):
+    """YAML that these files do not use."""
+
+
+class _Loader(yaml.SafeLoader):
+    """What a reader sees is what counts: nothing stands elsewhere under a name, nothing is read as another type."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: yaml.Event = cast(Any, self).peek_event()
+        found = ""
+        if isinstance(event, yaml.AliasEvent):
+            found = f"an alias is not allowed: *{event.anchor}"
+        elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            found = f"an anchor is not allowed: &{event.anchor}"
+        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
+            found = f"a tag is not allowed: {event.tag}"
+        if found:
+            raise _Refused(problem=found, problem_mark=cast(Any, event.start_mark))
+        return super().compose_node(parent, index)
 
 
 class _Reader:
