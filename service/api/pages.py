@@ -10,7 +10,7 @@ from service.api.answers import Evidence, KnowledgeMark
 from service.api.shapes import RULE_ID, boolean, by_key, integer, many, number, one, string, strings, word
 from service.api.strict import StrictSchema
 from service.clinical.outcome import SEVERITIES
-from service.knowledge.inputs import AGENTS
+from service.knowledge.inputs import AGENTS, PREGNANCY
 from service.knowledge.rule import ROW_KINDS, RULE_KINDS
 from service.knowledge.vocabulary import CERTAINTIES, COST_TIERS
 
@@ -193,12 +193,19 @@ class Vital(Word):
     sources = strings()
 
 
+class Implied(StrictSchema):
+    """What a diagnosis says about the patient besides itself."""
+
+    pregnancy = word(PREGNANCY)
+
+
 class KnownCondition(Word):
     """A diagnosis with its codes."""
 
     snomed = strings("Empty: none was verified, and none is guessed.")
     icd10cm = strings()
     code_status = by_key(fields.String(), "How well a code is verified.")
+    implies = one(Implied, null=True)
 
 
 class ConditionGroup(Word):

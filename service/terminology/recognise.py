@@ -131,10 +131,10 @@ class Recogniser:
         """Longest names first; a word belongs to one name only. In the order of the text."""
         found: list[_Match] = []
         for start, word in enumerate(words):
-            if word.isdigit() and len(word) < 2:
-                continue
+            # A number alone is a strength or a count; it can begin a name (1,25-dihydroxycholecalciferol).
+            shortest = 2 if word.isdigit() else 1
             longest = min(self.store.longest(word), len(words) - start, _LONGEST_NAME)
-            for length in range(longest, 0, -1):
+            for length in range(longest, shortest - 1, -1):
                 name = self.store.name(" ".join(words[start : start + length]))
                 if name is not None:
                     found.append(_Match(start, start + length, name))
