@@ -229,7 +229,8 @@ class Patients:
         elif kind < 0.12:
             found["name"] = "zzyzxomab 10 mg"
         elif kind < 0.3:
-            code = self.vocabulary.drugs[drug]["rxnorm"]
+            coded = self._dice.choice(list(self.vocabulary.drugs)) if self._dice.random() < 0.1 else drug
+            code = self.vocabulary.drugs[coded]["rxnorm"]
             code = code if code != "null" else "999999999"
             system = RXNORM if self._dice.random() < 0.9 else CODE_SYSTEMS["snomed"]
             found["code"] = {"system": system, "code": code}

@@ -11,6 +11,7 @@ from service.assessment.derive import labs_used
 from service.assessment.picture import Picture
 from service.evaluator import build_explainers
 from service.knowledge.inputs import Input
+from service.knowledge.interactions import drug_group
 from service.knowledge.rule import Rule
 from service.knowledge.rulebook import Rulebook
 
@@ -177,26 +178,27 @@ class Tracer:
 
     def places_of_other_drugs(self, rule: Rule, picture: Picture, drug: str) -> set[str]:
         """Pointers of the medications by which a rule matched and in which this drug is not."""
-        groups = self._drug_groups(rule)
         named = {key for key, one in self._rulebook.vocabulary.drugs.items() if one.display == drug}
         return {
             f"/medications/{index}"
-            for key in groups
+            for key in self._drug_groups(rule)
             for index in picture.group_positions.get(key, ())
             if not (picture.medications or ())[index] & named
         }
 
     def _drug_groups(self, rule: Rule) -> list[str]:
+        """Whose medicines a rule speaks of: of a row its members, else of the classes that the rule names itself.
+
+        What a row further asks for, and a definition that a rule uses, speaks of other medicines.
+        """
+        if rule.kind in ("interaction", "escalation"):
+            return [drug_group(rule.parent or rule.id)]
         return [one.key for wanted in rule.own_inputs for one in wanted.members if one.kind in ("drug", "drug_days")]
 
     def ingredients(self, rule: Rule, picture: Picture) -> list[str]:
-        """Display names of the ingredients by which a rule matched, each once.
-
-        Only the classes that the rule names itself count: a definition that it uses speaks of other medicines.
-        """
-        groups = self._drug_groups(rule)
+        """Display names of the ingredients by which a rule matched, each once."""
         found: list[str] = []
-        for key in groups:
+        for key in self._drug_groups(rule):
             members = self._rulebook.drug_groups[key].members
             for index in picture.group_positions.get(key, ()):
                 for drug in sorted((picture.medications or ())[index] & members):
