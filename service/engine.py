@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from operator import ge, gt, itemgetter, le, lt
+from operator import ge, getitem, gt, itemgetter, le, lt
 
 import durable_rules_engine
 
@@ -226,6 +226,18 @@ def _number(value: float) -> str:
     return format(Decimal(text), "f") if "e" in text else text
 
 
+class _Pieces(dict[float, str]):
+    """What the engine reads for a bound by its value; made on the way for a value that is not kept."""
+
+    def __init__(self, name: str, terms: Collection[Term]) -> None:
+        common = (0.0, 1.0, float(UNREACHED), float(-UNREACHED))
+        super().__init__({value: _fragment(name, value) if _any_holds(terms, value) else "" for value in common})
+        self._name = name
+
+    def __missing__(self, value: float) -> str:
+        return _fragment(self._name, value)
+
+
 class _Fragments:
     """Bounds as pieces of a JSON object; those of flags, unknown values and parts are made once.
 
@@ -234,24 +246,16 @@ class _Fragments:
     """
 
     def __init__(self, inputs: int, parts: int, terms: Mapping[int, Collection[Term]]) -> None:
-        common = (0.0, 1.0, float(UNREACHED), float(-UNREACHED))
-        names = [_property(number, side) for number in range(inputs + parts) for side in _SIDES]
-        self._names = names[: 2 * inputs]
-        self._ready = [
-            {value: _fragment(name, value) if _any_holds(terms.get(place, ()), value) else "" for value in common}
-            for place, name in enumerate(self._names)
-        ]
-        self.no_part = [""] * (2 * parts)
-        self.part = [_fragment(name, 1.0) for name in names[2 * inputs :: 2]]
+        self._low, self._high = (
+            [_Pieces(_property(number, side), terms.get(first + number, ())) for number in range(inputs)]
+            for first, side in zip((0, inputs + parts), _SIDES, strict=True)
+        )
+        self._no_part = [""] * parts
+        self.part = [_fragment(_property(inputs + number, "lo"), 1.0) for number in range(parts)]
 
     def of(self, low: Sequence[float], high: Sequence[float]) -> list[str]:
-        """A piece for each bound, the lower and the upper one of each input in turn."""
-        bounds = [value for pair in zip(low, high, strict=True) for value in pair]
-        found = list(map(dict.get, self._ready, bounds))
-        return [
-            piece if piece is not None else _fragment(name, value)
-            for piece, name, value in zip(found, self._names, bounds, strict=True)
-        ]
+        """A piece for each lower bound, for each part, and for each upper bound."""
+        return [*map(getitem, self._low, low), *self._no_part, *map(getitem, self._high, high)]
 
 
 def _any_holds(terms: Collection[Term], value: float) -> bool:
@@ -264,13 +268,13 @@ class _Picture:
     def __init__(self, low: Sequence[float], high: Sequence[float], parts: int, fragments: _Fragments) -> None:
         self.low = [*low, *([0.0] * parts)]
         self.high = high
-        self.fragments = fragments.of(low, high) + fragments.no_part
+        self.fragments = fragments.of(low, high)
         self._first = len(low)
         self._part = fragments.part
 
     def set_part(self, part: int) -> None:
         """Note that a part holds."""
-        self.fragments[2 * (self._first + part)] = self._part[part]
+        self.fragments[self._first + part] = self._part[part]
 
 
 class _Parts:
@@ -393,8 +397,8 @@ def _build_shard(name: str, rules: list[tuple[Term, Owner, frozenset[Term]]], nu
 
 
 def _place(term: Term, numbers: Mapping[str, int]) -> int:
-    """Where the fragment of a bound stands: the lower and the upper one of each input in turn."""
-    return 2 * numbers[term.input] + _SIDES.index(term.side)
+    """Where the fragment of a bound stands: the lower one of every name, then the upper ones."""
+    return numbers[term.input] + len(numbers) * _SIDES.index(term.side)
 
 
 def _property(number: int, side: Side) -> str:

@@ -190,6 +190,11 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     "an unknown effect": (ROWS, r"effect: \[drug_effect_down\]", "effect: [down]", "one of: drug_effect_down"),
     "an unknown salt": (ROWS, r"salts: all", "salts: [oxide]", "or a list of: magnesium_glycinate"),
     "salts that are a word": (ROWS, r"salts: all", "salts: any", "must be one of: all, acid_neutralising, or a list"),
+    "a silent row that asks for a lab": (
+        ROWS, r"action: separate",
+        "action: none\n    labs: [{lab: ecg, priority: urgent, question: q, reason: r, timing: t, would_change: [x]}]",
+        "would be lost",
+    ),
     "hours below zero": (ROWS, r"hours_before: 4", "hours_before: -4", "must not be below zero"),
     "a row that is called like a class": (
         ROWS, r"- id: mg-levothyroxine", "- id: thyroid-hormone", "is also a drug class",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from service.assessment.interpretation import interpret
+from service.assessment.interpretation import interpret, reference_intake
 from service.assessment.picture import Picture
 from service.assessment.statements import Writer
 from service.assessment.suggestions import ALL_FORMS, DOSE, Hold, hold_of, suggest
@@ -46,6 +46,7 @@ class Composer:
             )
             for rule in rules
         }
+        self._intakes = {rule.id: reference_intake(rule) for rule in rules if rule.kind == "intake"}
         self._in_play = {
             agent: number for agent, name in IN_PLAY.items() for number, rule in enumerate(rules) if rule.id == name
         }
@@ -79,7 +80,7 @@ class Composer:
             body["cautions"] = writer.cautions([rule for rule in fired if _scope(rule)])
         elif disposition == "urgent":
             body = _empty()
-            body["interpretation"] = interpret(self._rulebook, fired, picture, self._evidence)
+            body["interpretation"] = interpret(self._rulebook, fired, picture, self._evidence, self._intakes)
             body["cautions"] = writer.cautions(fired)
             body["lab_questions"] = [one for one in writer.lab_questions(fired) if one["priority"] == "urgent"]
         else:
@@ -125,7 +126,7 @@ class Composer:
         taken = picture.request.get("supplements", {}).get("magnesium", {}).get("form")
         suggestions = suggest(self._rulebook, fired, holds, taken, writer.grounds, writer.fill)
         return {
-            "interpretation": interpret(self._rulebook, fired, picture, self._evidence),
+            "interpretation": interpret(self._rulebook, fired, picture, self._evidence, self._intakes),
             "form_suggestions": suggestions.suggested,
             "forms_not_suggested": suggestions.refused,
             "held_back": _held(holds),

@@ -14,7 +14,11 @@ from service.knowledge.rulebook import Rulebook
 
 
 def interpret(
-    rulebook: Rulebook, fired: Sequence[Rule], picture: Picture, evidence: Mapping[str, list[dict[str, Any]]]
+    rulebook: Rulebook,
+    fired: Sequence[Rule],
+    picture: Picture,
+    evidence: Mapping[str, list[dict[str, Any]]],
+    intakes: Mapping[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Status of each lab that has a band table, and the reference intakes of this person."""
     result: dict[str, Any] = {}
@@ -32,15 +36,14 @@ def interpret(
                 "evidence": evidence[rule.id],
                 **_details(said, picture),
             }
-    result["reference_intakes"] = [
-        {
-            **{key: plain(value) for key, value in rule.then["intake"].items()},
-            "rule": {"id": rule.id, "version": rule.version},
-        }
-        for rule in fired
-        if rule.kind == "intake"
-    ]
+    result["reference_intakes"] = [intakes[rule.id] for rule in fired if rule.kind == "intake"]
     return result
+
+
+def reference_intake(rule: Rule) -> dict[str, Any]:
+    """What a reference intake says: always the same."""
+    said = {key: plain(value) for key, value in rule.then["intake"].items()}
+    return {**said, "rule": {"id": rule.id, "version": rule.version}}
 
 
 def _value(lab: str, picture: Picture) -> dict[str, Any]:

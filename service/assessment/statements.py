@@ -8,8 +8,9 @@ from typing import Any
 
 from service.assessment.derive import age_in_days, labs_used, shown_gfr
 from service.assessment.picture import Picture
-from service.assessment.trace import Tracer, plain
+from service.assessment.trace import Places, Tracer, plain
 from service.clinical.outcome import SEVERITIES
+from service.knowledge.interactions import ACTIONS
 from service.knowledge.rule import Rule
 from service.knowledge.rule_schema import PRIORITIES, SUMMARY_LENGTH, TOPICS
 from service.knowledge.rulebook import Rulebook
@@ -34,6 +35,7 @@ class Writer:
         self._limits = limits
         self._picture = picture
         self._grounds: dict[str, dict[str, Any]] = {}
+        self._places: dict[str, Places] = {}
 
     def grounds(self, rule: Rule) -> dict[str, Any]:
         """The rule, what triggered it, and its evidence."""
@@ -42,7 +44,7 @@ class Writer:
                 "rule": {"id": rule.id, "version": rule.version},
                 "triggered_by": [
                     {"pointer": one.pointer, "display": one.display}
-                    for one in self._tracer.triggers(rule, self._picture)
+                    for one in self._tracer.triggers(rule, self._picture, self._places)
                 ],
                 "evidence": self._evidence[rule.id],
             }
@@ -115,7 +117,7 @@ class Writer:
             for key, one in of_rule:
                 written[key] = _merge_cautions(written[key], one) if key in written else one
         return sorted(
-            ({key: value for key, value in one.items() if key != "avoid"} for one in written.values()),
+            ({key: value for key, value in one.items() if key != "asks"} for one in written.values()),
             key=lambda one: (
                 SEVERITIES.index(one["severity"]),
                 one["category"],
@@ -150,7 +152,7 @@ class Writer:
             "triggered_by": list(triggers.values()),
             "limitations": self._limits[rule.id],
             "grounds": grounds,
-            "avoid": rule.then.get("interaction", {}).get("action") == "avoid",
+            "asks": rule.then.get("interaction", {}).get("action", "none"),
         }
 
     def _grounds_about(self, rule: Rule, drug: str | None) -> dict[str, Any]:
@@ -263,9 +265,10 @@ def _hours(value: Any) -> int | float:
 
 
 def _merge_cautions(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """The more severe one speaks; the other adds what it has to say, its hours and its grounds."""
-    if SEVERITIES.index(second["severity"]) < SEVERITIES.index(first["severity"]):
-        first, second = second, first
+    """The more severe one speaks, of two alike the one that asks for more; the other adds words, hours and grounds."""
+    first, second = sorted(
+        (first, second), key=lambda one: (SEVERITIES.index(one["severity"]), ACTIONS.index(one["asks"]))
+    )
     triggers = {one["pointer"]: one for one in (*first["triggered_by"], *second["triggered_by"])}
     return {
         **first,
@@ -281,7 +284,7 @@ def _merge_cautions(first: dict[str, Any], second: dict[str, Any]) -> dict[str, 
 
 def _longest(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
     """The longest gap on each side; none where a caution that forbids the combination speaks."""
-    if first["avoid"]:
+    if first["asks"] == "avoid":
         spacing: dict[str, Any] | None = first["spacing"]
         return spacing
     given = [one["spacing"] for one in (first, second) if one["spacing"] is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from service.assessment.derive import labs_used
@@ -24,29 +25,45 @@ class Trigger:
     display: str
 
 
+Order = tuple[tuple[bool, int, str], ...]
+"""The parts of a JSON Pointer, so that positions sort as numbers."""
+
+Places = list[tuple[Order, Trigger]]
+
+
 class Tracer:
     """Explains outcomes of the rules of one rulebook."""
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._rulebook = rulebook
         self._members = {name: one.members for name, one in rulebook.inputs.items()}
+        self._shown_as: dict[str, set[str]] = {}
+        for key, one in rulebook.vocabulary.drugs.items():
+            self._shown_as.setdefault(one.display, set()).add(key)
         self._fixed_places = {name: _fixed_place(one) for name, one in rulebook.inputs.items()}
         self._explainers = build_explainers(list(rulebook.rules.values()), list(rulebook.inputs))
 
-    def triggers(self, rule: Rule, picture: Picture) -> list[Trigger]:
-        """What in the request made the rule fire, in the order of the request's keys."""
-        found: dict[str, str] = {}
+    def triggers(self, rule: Rule, picture: Picture, seen: dict[str, Places]) -> list[Trigger]:
+        """What in the request made the rule fire, in the order of the request's keys.
+
+        ``seen`` keeps the places of this picture's inputs from one rule to the next.
+        """
+        found: dict[str, tuple[Order, Trigger]] = {}
         for name in dict.fromkeys(self._explainers[rule.id].holding(picture.low, picture.high)):
-            for one in self._members[name]:
-                for trigger in self.places(one, picture):
-                    found.setdefault(trigger.pointer, trigger.display)
-        return [Trigger(pointer, display) for pointer, display in sorted(found.items(), key=_pointer_order)]
+            if name not in seen:
+                places = (trigger for one in self._members[name] for trigger in self.places(one, picture))
+                seen[name] = [(_order(one.pointer), one) for one in places]
+            for place in seen[name]:
+                found.setdefault(place[1].pointer, place)
+        return [trigger for _, trigger in sorted(found.values(), key=itemgetter(0))]
 
     def missing(self, rule: Rule, picture: Picture) -> list[str]:
         """The places of the request that a value would have to be given at."""
-        names = dict.fromkeys(self._explainers[rule.id].missing(picture.low, picture.high))
+        names = self._explainers[rule.id].missing(picture.low, picture.high)
+        if len(names) == 1 and (fixed := self._fixed_places[names[0]]) is not None:
+            return [fixed]
         pointers: set[str] = set()
-        for name in names:
+        for name in dict.fromkeys(names):
             fixed = self._fixed_places[name]
             if fixed is not None:
                 pointers.add(fixed)
@@ -178,12 +195,11 @@ class Tracer:
 
     def places_of_other_drugs(self, rule: Rule, picture: Picture, drug: str) -> set[str]:
         """Pointers of the medications by which a rule matched and in which this drug is not."""
-        named = {key for key, one in self._rulebook.vocabulary.drugs.items() if one.display == drug}
         return {
             f"/medications/{index}"
             for key in self._drug_groups(rule)
             for index in picture.group_positions.get(key, ())
-            if not (picture.medications or ())[index] & named
+            if not (picture.medications or ())[index] & self._shown_as[drug]
         }
 
     def _drug_groups(self, rule: Rule) -> list[str]:
@@ -235,5 +251,5 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _pointer_order(item: tuple[str, str]) -> tuple[Any, ...]:
-    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in item[0].split("/"))
+def _order(pointer: str) -> Order:
+    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in pointer.split("/"))

@@ -26,7 +26,9 @@ EFFECTS = (
     "drug_effect_down", "drug_effect_up", "mg_down", "mg_up", "ca_up", "ca_down", "vit_d_down", "phosphate_up",
     "additive_toxicity", "none",
 )  # fmt: skip
-ACTIONS = ("avoid", "separate", "monitor", "adjust", "none")
+ACTIONS = ("avoid", "separate", "adjust", "monitor", "none")
+"""What a row asks for, the most first."""
+
 SALTS = ("all", "acid_neutralising")
 
 
@@ -240,6 +242,9 @@ def _check_row(
     if drug_group(row["id"]) in vocabulary.drug_classes:
         fault("id", "is also a drug class; a row and a class cannot share a name")
     check_sources(document, index, row["sources"], vocabulary, faults)
+    for key in ("labs", "escalate") if row["action"] == "none" else ():
+        if row[key]:
+            fault(key, "a row with the action 'none' says nothing, so this would be lost")
     if row["action"] == "separate" and row["spacing"] is None:
         fault("spacing", "the action 'separate' needs the hours")
     longest = max((len(drug.display) for drug in members), default=0)
