@@ -150,10 +150,17 @@ class Writer:
             else {side: _hours(spacing[side]) for side in ("hours_before", "hours_after")},
             "monitoring": list(said["monitoring"]),
             "triggered_by": list(triggers.values()),
-            "limitations": self._limits[rule.id],
+            "limitations": [*self._limits[rule.id], *self._assumed(rule, drug)],
             "grounds": grounds,
             "asks": rule.then.get("interaction", {}).get("action", "none"),
         }
+
+    def _assumed(self, rule: Rule, drug: str | None) -> list[str]:
+        """That a route was taken for granted, where the route decides."""
+        names = self._tracer.route_assumed(rule, self._picture, drug)
+        return (
+            [self.fill(rule, self._rulebook.about["messages"]["route_assumed"], " and ".join(names))] if names else []
+        )
 
     def _grounds_about(self, rule: Rule, drug: str | None) -> dict[str, Any]:
         """The grounds of a rule, without the medications that are other drugs than the one spoken of."""

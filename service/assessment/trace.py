@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from operator import itemgetter
@@ -213,13 +213,26 @@ class Tracer:
 
     def ingredients(self, rule: Rule, picture: Picture) -> list[str]:
         """Display names of the ingredients by which a rule matched, each once."""
-        found: list[str] = []
-        for key in self._drug_groups(rule):
-            members = self._rulebook.drug_groups[key].members
-            for index in picture.group_positions.get(key, ()):
-                for drug in sorted((picture.medications or ())[index] & members):
-                    found.append(self._rulebook.vocabulary.drugs[drug].display)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(name for key in self._drug_groups(rule) for _, name in self._taken(key, picture)))
+
+    def route_assumed(self, rule: Rule, picture: Picture, drug: str | None) -> list[str]:
+        """Those of them, or the one drug, that count as taken by mouth only because nothing says the route."""
+        return list(
+            dict.fromkeys(
+                name
+                for key in self._drug_groups(rule)
+                if self._rulebook.drug_groups[key].routes
+                for index, name in self._taken(key, picture)
+                if index in picture.route_assumed and drug in (None, name)
+            )
+        )
+
+    def _taken(self, group: str, picture: Picture) -> Iterator[tuple[int, str]]:
+        """Position and display name of every ingredient that is in a drug group."""
+        members = self._rulebook.drug_groups[group].members
+        for index in picture.group_positions.get(group, ()):
+            for drug in sorted((picture.medications or ())[index] & members):
+                yield index, self._rulebook.vocabulary.drugs[drug].display
 
 
 def _fixed_place(one: Input) -> str | None:

@@ -55,6 +55,12 @@ class Rulebook:
     """Where it was read."""
 
 
+class _Messages(Strict):
+    urgent = Text(required=True)
+    out_of_scope = Text(required=True)
+    route_assumed = Text(required=True)
+
+
 class _About(Strict):
     """``knowledge.yaml``: what the knowledge says about itself."""
 
@@ -64,7 +70,7 @@ class _About(Strict):
     last_reviewed = Day(required=True)
     next_review = Day(required=True)
     licence = Text(required=True)
-    messages = fields.Dict(keys=fields.String(), values=Text(), required=True)
+    messages = fields.Nested(_Messages, required=True)
     source_attributes = fields.List(fields.Dict(keys=fields.String(), values=Text()), required=True)
 
 
