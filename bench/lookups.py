@@ -1,4 +1,4 @@
-"""How fast medications are looked up, and what a worker needs for it: the built-in table, and one of full size."""
+"""How fast medications are looked up, and what a worker needs for it: the built-in table beside one of full size."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ ROUNDS = 5
 INGREDIENTS, BRANDS, PRODUCTS = 14_000, 10_000, 96_000
 """Of a release of full size: about 120,000 concepts."""
 
+TURNS = 3
+_RSS = ("RssAnon", "RssFile")
+
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 
 
 def main() -> None:
-    """Measure both tables, each in a process of its own."""
+    """Measure both tables, each in processes of its own, taking turns; medians, and the ratio between them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_release(folder)
@@ -34,25 +37,44 @@ def main() -> None:
         start = time.perf_counter()
         import_release(rulebook, folder, folder / "full.sqlite", sys.stderr)
         print(f"full-size import: {time.perf_counter() - start:.1f} s")
-        for title, path in (("built-in", ""), ("full size", str(folder / "full.sqlite"))):
-            run = subprocess.run(
-                [sys.executable, "-m", "bench.lookups", "measure", path], check=True, capture_output=True, text=True
-            )
-            _show(title, json.loads(run.stdout))
+        built_in, full = [], []
+        for _ in range(TURNS):
+            built_in.append(_measured(""))
+            full.append(_measured(str(folder / "full.sqlite")))
+        _show(built_in, full)
 
 
-def _show(title: str, found: dict[str, float]) -> None:
-    print(f"\n{title}: {found['mebibytes']:.1f} MiB on disk, opened in {found['open_ms']:.1f} ms")
-    print(f"  resident per worker {found['resident_kib'] / 1024:8.1f} MiB more than without it")
-    for name in ("name", "code", "unrecognised", "type-ahead"):
-        print(f"  {name:19}{found[name]:9.0f} /s{1e6 / found[name]:9.1f} us")
+def _measured(chosen: str) -> dict[str, float]:
+    run = subprocess.run(
+        [sys.executable, "-m", "bench.lookups", "measure", chosen], check=True, capture_output=True, text=True
+    )
+    found: dict[str, float] = json.loads(run.stdout)
+    return found
+
+
+def _show(built_in: list[dict[str, float]], full: list[dict[str, float]]) -> None:
+    print(f"\n{'':34}{'built-in':>11}{'full size':>11}{'ratio':>8}")
+    for name, digits in (
+        ("names /s", 0),
+        ("codes /s", 0),
+        ("misspelt names /s", 0),
+        ("type-ahead /s", 0),
+        ("opened in, ms", 1),
+        ("on disk, MiB", 1),
+        ("own memory per worker, MiB", 1),
+        ("file in the page cache, MiB", 1),
+    ):
+        mine = statistics.median(one[name] for one in built_in)
+        theirs = statistics.median(one[name] for one in full)
+        ratio = statistics.median(two[name] / one[name] for one, two in zip(built_in, full, strict=True))
+        print(f"{name:34}{mine:11.{digits}f}{theirs:11.{digits}f}{ratio:8.2f}")
 
 
 def measure(chosen: str) -> dict[str, float]:
     """Look-ups per second, the median of some rounds, and memory of this process."""
     rulebook = load_rulebook(Settings().rules)
     open_terminology(rulebook, Settings().terminology_directory)
-    before = _resident()
+    before = _memory()
     start = time.perf_counter()
     recogniser = Recogniser.of(rulebook, Settings().terminology_directory, Path(chosen) if chosen else None)
     opened = time.perf_counter() - start
@@ -64,18 +86,25 @@ def measure(chosen: str) -> dict[str, float]:
     wrong = [{"name": one["name"][1:3] + one["name"][0] + one["name"][3:]} for one in names]
     typed = [one["name"][:3] for one in names]
     result = {
-        "name": _rate([lambda one=one: recogniser.recognise(one) for one in names]),
-        "code": _rate([lambda one=one: recogniser.recognise(one) for one in codes]),
-        "unrecognised": _rate([lambda one=one: recogniser.recognise(one) for one in wrong]),
-        "type-ahead": _rate([lambda one=one: search.find(one) for one in typed]),
+        "names /s": _rate([lambda one=one: recogniser.recognise(one) for one in names]),
+        "codes /s": _rate([lambda one=one: recogniser.recognise(one) for one in codes]),
+        "misspelt names /s": _rate([lambda one=one: recogniser.recognise(one) for one in wrong]),
+        "type-ahead /s": _rate([lambda one=one: search.find(one) for one in typed]),
     }
-    size = recogniser.store.path.stat().st_size / (1 << 20)
-    return {**result, "resident_kib": _resident() - before, "mebibytes": size, "open_ms": 1e3 * opened}
+    after = _memory()
+    return {
+        **result,
+        "opened in, ms": 1e3 * opened,
+        "on disk, MiB": recogniser.store.path.stat().st_size / (1 << 20),
+        "own memory per worker, MiB": (after["RssAnon"] - before["RssAnon"]) / 1024,
+        "file in the page cache, MiB": (after["RssFile"] - before["RssFile"]) / 1024,
+    }
 
 
 def _names(rulebook: Rulebook, store: Store) -> list[str]:
     known = [drug.display for drug in rulebook.vocabulary.drugs.values()]
-    known += [one.shown for one in store.names(6)][:: max(1, len(store.names(6)) // 500)]
+    longer = store.spellings(6)
+    known += longer[:: max(1, len(longer) // 500)]
     random.Random(1).shuffle(known)
     return known[:1000]
 
@@ -92,12 +121,10 @@ def _rate(calls: list[Callable[[], object]]) -> float:
     return statistics.median(rates)
 
 
-def _resident() -> int:
-    """Resident memory of this process in KiB."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise OSError("no VmRSS")
+def _memory() -> dict[str, int]:
+    """Resident memory of this process in KiB: its own, and what it shares with every process that reads the file."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if name in _RSS}
 
 
 def write_release(folder: Path) -> None:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 # The start command is then the same everywhere: gunicorn -c deploy/gunicorn.conf.py
-wsgi_app = "service.app:create_app()"
+wsgi_app = "service.app:served()"
 # The rules are read from the checkout, so the working directory must not depend on the caller.
 chdir = str(Path(__file__).resolve().parent.parent)
 
@@ -17,17 +17,25 @@ _host = os.environ.get("HOST", "127.0.0.1")
 if ":" in _host and not _host.startswith("["):
     # An IPv6 address has colons of its own.
     _host = f"[{_host}]"
-bind = f"{_host}:{os.environ.get('PORT', '8000')}"
+
+
+def _number(name: str, otherwise: str, highest: int) -> int:
+    """A whole number of the environment, from 1; anything else ends the start with one plain line."""
+    said = os.environ.get(name, otherwise)
+    if not said.isascii() or not said.isdigit() or not 1 <= int(said) <= highest:
+        raise SystemExit(f"{name} must be a whole number from 1 to {highest}, not {said!r}")
+    return int(said)
+
+
+bind = f"{_host}:{_number('PORT', '8000', 65535)}"
 # Clients queue here while all workers are busy or being replaced; past it they are refused.
 backlog = 2048
 # Two processes sharing one port through the kernel lose queued requests at every hand-over.
 reuse_port = False
 
 # An evaluation is CPU work, so a worker per core; two keep one serving while the other is replaced.
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-if workers < 1:
-    # gunicorn would start, listen, and answer nobody.
-    raise SystemExit("WEB_CONCURRENCY must be 1 or more")
+# With none gunicorn would start, listen, and answer nobody.
+workers = _number("WEB_CONCURRENCY", "2", 1000)
 # gthread, with two of its waits bounded and its refusals reworded; deploy/worker.py says why. The
 # sync worker loses queued requests when it stops and keeps no connection open; gevent has a long
 # tail under CPU work.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from service.knowledge import KnowledgeError, Rulebook, load_rulebook
 from service.settings import Settings, from_environment
+from service.terminology import TerminologyError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,9 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(rulebook: Rulebook) -> int:
+    from service.api.schemas import refused_cases
     from service.assessment.cases import check_cases
 
-    faults = check_cases(rulebook)
+    try:
+        faults = [*refused_cases(rulebook), *check_cases(rulebook)]
+    except TerminologyError as error:
+        print(f"rules/terminology/{error}", file=sys.stderr)
+        return 1
     for fault in faults:
         print(f"rules/{fault}", file=sys.stderr)
     cases = sum(len(rule.cases) for rule in rulebook.rules.values())
@@ -55,7 +61,7 @@ def _check(rulebook: Rulebook) -> int:
 
 
 def _terminology(rulebook: Rulebook, settings: Settings, release: Path | None, output: Path | None) -> int:
-    from service.terminology import TerminologyError, import_release, open_terminology
+    from service.terminology import import_release, open_terminology
 
     try:
         if release is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
@@ -9,9 +10,9 @@ from flask import Flask
 
 from service.api import contract, docs, logs, problems, transport, views
 from service.assessment import Assessor
-from service.knowledge import load_rulebook
+from service.knowledge import KnowledgeError, load_rulebook
 from service.settings import Settings, from_environment
-from service.terminology import MedicationSearch, Recogniser
+from service.terminology import MedicationSearch, Recogniser, TerminologyError
 
 
 def today() -> date:
@@ -39,3 +40,11 @@ def create_app(settings: Settings | None = None, clock: Callable[[], date] = tod
     docs.install(app)
     transport.install(app, {**views.PRODUCES, **docs.PRODUCES}, views.TAKES)
     return app
+
+
+def served() -> Flask:
+    """What the server serves. Whoever started it with something amiss is told what, in plain lines."""
+    try:
+        return create_app()
+    except (KnowledgeError, TerminologyError, ValueError) as error:
+        sys.exit(f"cofactor: {error}")

@@ -272,7 +272,7 @@ class Patients:
         for agent in self._some(list(dose_keys), 2):
             whole = {
                 "form": self._dice.choice(self.forms if agent == "magnesium" else VITAMIN_D_FORMS),
-                dose_keys[agent]: self._near(self.limits.doses[agent], Decimal("0.5"), 1000),
+                dose_keys[agent]: max(self._near(self.limits.doses[agent], Decimal("0.5"), 1000), Decimal("0.5")),
                 "weeks": int(self._near(self.limits.weeks[agent], Decimal(1), 60)),
             }
             found[agent] = {key: value for key, value in whole.items() if self._dice.random() < 0.8}

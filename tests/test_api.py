@@ -152,7 +152,7 @@ NEAR_MISSES: dict[str, tuple[str, str, str]] = {
     # Names, keys and codes.
     "an unknown field": ('{"allergies": []}', "/allergies", "unknown_field"),
     "a field in another case": ('{"Labs": {}}', "/Labs", "unknown_field"),
-    "an unknown lab": (lab("zinc", "1"), "/labs/zinc", "unknown_field"),
+    "an unknown lab": (lab("no_such_lab", "1"), "/labs/no_such_lab", "unknown_field"),
     "a lab that can only be asked for": (lab("ecg", "1"), "/labs/ecg", "unknown_field"),
     "an unknown field of a result": (
         creatinine("1.1", more=', "comparator": "<"'),
@@ -250,6 +250,11 @@ NEAR_MISSES: dict[str, tuple[str, str, str]] = {
     "a negative dose": (
         '{"supplements": {"vitamin_d": {"dose_iu_per_day": -400}}}',
         "/supplements/vitamin_d/dose_iu_per_day",
+        "out_of_range",
+    ),
+    "a dose of zero": (
+        '{"supplements": {"magnesium": {"elemental_mg_per_day": 0}}}',
+        "/supplements/magnesium/elemental_mg_per_day",
         "out_of_range",
     ),
     "a dose with its unit": (
@@ -366,7 +371,7 @@ ACCEPTED: dict[str, str] = {
     "umol/L": creatinine("97", "umol/L"),
     "a newborn": '{"patient": {"age_years": 0}}',
     "unknown said in words": '{"patient": {"sex": "unknown", "pregnancy": "unknown"}}',
-    "a dose of zero": '{"supplements": {"vitamin_d": {"dose_iu_per_day": -0.0, "weeks": 0}}}',
+    "no week yet": '{"supplements": {"vitamin_d": {"dose_iu_per_day": 0.1, "weeks": 0}}}',
     "supplements without detail": '{"supplements": {"magnesium": {}, "vitamin_d": {}}}',
     "a medicine no one knows": '{"medications": [{"name": "zzyzxomab 10 mg"}]}',
     "a name in another script": '{"medications": [{"name": "\\u30de\\u30b0 \\ud83d\\ude00"}]}',

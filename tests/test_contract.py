@@ -241,7 +241,7 @@ def patients(rulebook: Rulebook) -> Iterator[dict[str, Any]]:
     for form in vocabulary.forms:
         dose = {"form": form, "elemental_mg_per_day": 1000, "weeks": 30}
         yield {**TYPICAL, "supplements": {"magnesium": dose}}
-    for amount in (0, 400.5, 12000, 600000):
+    for amount in (0.5, 400.5, 12000, 600000):
         supplement = {"dose_iu_per_day": amount, "weeks": 52}
         yield {**TYPICAL, "supplements": {"vitamin_d": supplement}, "preferences": {"region": "eu"}}
     yield {

@@ -163,7 +163,7 @@ def test_gunicorn_knows_every_setting(settings: dict[str, Any]) -> None:
 
 
 def test_the_service_is_loaded_once_and_the_server_keeps_a_watch(settings: dict[str, Any]) -> None:
-    assert settings["wsgi_app"] == "service.app:create_app()"
+    assert settings["wsgi_app"] == "service.app:served()"
     assert settings["preload_app"] is True
     assert 0 < settings["timeout"] <= 30
     assert settings["reuse_port"] is False

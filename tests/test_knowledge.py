@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from service.__main__ import main
+from service.api.schemas import refused_cases
 from service.app import create_app
 from service.assessment.cases import check_cases
 from service.knowledge import KnowledgeError, load_rulebook
@@ -37,7 +38,8 @@ def replace(path: Path, pattern: str, by: str) -> int:
 def faults(rules: Path) -> list[str]:
     """What the loader, or the check of the cases, says."""
     try:
-        return [str(fault) for fault in check_cases(load_rulebook(rules))]
+        rulebook = load_rulebook(rules)
+        return [str(fault) for fault in (*refused_cases(rulebook), *check_cases(rulebook))]
     except KnowledgeError as error:
         return [str(fault) for fault in error.faults]
 
@@ -46,6 +48,9 @@ HIGH = "vitamin-d/vitd-high.yaml"
 DERIVED = "vocabulary/derived.yaml"
 LABS = "vocabulary/labs.yaml"
 ROWS = "interactions/magnesium-thyroid-hormones.yaml"
+NONE = "interactions/magnesium-no-interaction.yaml"
+CONDITIONS = "vocabulary/conditions.yaml"
+ESCALATION = "{when: {aged: {age_years: {at_least: 65}}}, add: More"
 CALCIUM_UNIT = """  calcium_total:
     display: Serum total calcium
     loinc: 17861-6
@@ -195,6 +200,36 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
         "action: none\n    labs: [{lab: ecg, priority: urgent, question: q, reason: r, timing: t, would_change: [x]}]",
         "would be lost",
     ),
+    "a silent row that is severe": (NONE, r"severity: minor", "severity: major", "with the action 'none' is minor"),
+    "a silent row with an effect": (NONE, r"effect: \[none\]", "effect: [mg_down]", "has the effect none"),
+    "a medicine of a silent row of which another speaks": (
+        NONE, r"members: \[pregabalin", "members: [gabapentin, pregabalin", "gabapentin is also in mg-gabapentin",
+    ),
+    "a summary with other hours": (ROWS, r"keep them 4 h apart", "keep them 9 h apart", "speaks of 9 h"),
+    "hours that no text says": (ROWS, r"hours_before: 4", "hours_before: 5", "5 h stands neither in the summary nor"),
+    "hours longer than a day": (ROWS, r"hours_before: 4", "hours_before: 400", "do not fit into a day"),
+    "cautious hours that are shorter": (
+        "interactions/magnesium-quinolones.yaml", r"conservative_spacing: \{hours_before: \d",
+        "conservative_spacing: {hours_before: 1", "mg-fq-levofloxacin: the hours are shorter",
+    ),
+    "an escalation that is milder": (
+        ROWS, r"^    conflict: >-", f"    escalate: [{ESCALATION}, severity: minor}}]\n    conflict: >-",
+        "below the row's own",
+    ),
+    "an escalation with shorter hours": (
+        ROWS, r"^    conflict: >-",
+        f"    escalate: [{ESCALATION}, severity: major, spacing: {{hours_before: 1, hours_after: 4}}}}]\n"
+        "    conflict: >-",
+        "shorter than the row's own",
+    ),
+    "a concept identifier with a wrong digit": (
+        CONDITIONS, r"snomed: \['31541009'\]", "snomed: ['31541008']", "no SNOMED CT concept identifier",
+    ),
+    "a diagnosis code of another shape": (CONDITIONS, r"icd10cm: \[D86\.9\]", "icd10cm: [D869]", "no ICD-10-CM code"),
+    "a LOINC number with a wrong digit": (LABS, r"loinc: 17861-6", "loinc: 17861-7", "no LOINC number"),
+    "a code of two conditions": (CONDITIONS, r"icd10cm: \[D86\.9\]", "icd10cm: [G43.909]", "also belongs to"),
+    "a case with an unknown field": (GATE, r"with: \{", "with: {vitalz: {}, ", "/vitalz"),
+    "a case with a medicine nobody knows": (ROWS, r"Cytomel 25 mcg", "Cytomle 25 mcg", "so it proves nothing"),
     "hours below zero": (ROWS, r"hours_before: 4", "hours_before: -4", "must not be below zero"),
     "a row that is called like a class": (
         ROWS, r"- id: mg-levothyroxine", "- id: thyroid-hormone", "is also a drug class",

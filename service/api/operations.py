@@ -9,7 +9,7 @@ from typing import Any
 from marshmallow import INCLUDE, Schema, fields
 
 from service.api import pages, problems
-from service.api.schemas import LONGEST_QUERY, QUERY, SHORTEST_QUERY
+from service.api.schemas import LONGEST_QUERY, QUERY, QUERY_PATTERN, SHORTEST_QUERY
 from service.api.shapes import POINTER, RULE_ID, integer, string, word
 from service.api.strict import StrictSchema
 from service.api.transport import JSON
@@ -36,7 +36,7 @@ decision and does not replace it.
   with a JSON Pointer. A key in a pointer is cut after 64 characters. No refusal repeats a value.
 * **Limits.** A body has at most 256 KiB, 32 levels, and numbers of 40 characters.
 * **Methods.** `HEAD` works wherever `GET` does; `OPTIONS` answers with `Allow` everywhere.
-* **Caching.** Evaluations are `no-store`. What is read with `GET` has an `ETag`; `If-None-Match` is
+* **Caching.** Evaluations and searches are `no-store`. What else is read with `GET` has an `ETag`; `If-None-Match` is
   answered with 304.
 """,
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -108,7 +108,12 @@ _QUERY = {
     "in": "query",
     "name": QUERY,
     "required": True,
-    "schema": {"type": "string", "minLength": SHORTEST_QUERY, "maxLength": LONGEST_QUERY},
+    "schema": {
+        "type": "string",
+        "minLength": SHORTEST_QUERY,
+        "maxLength": LONGEST_QUERY,
+        "pattern": f"^{QUERY_PATTERN}$",
+    },
     "description": "The beginning of a name; more than one word may be given.",
     "example": "cipro hc",
 }

@@ -30,7 +30,7 @@ from service.api.strict import (
     calendar,
     parse_date,
 )
-from service.knowledge import Vocabulary
+from service.knowledge import Fault, Rulebook, Vocabulary
 from service.knowledge.inputs import BOWEL_PATTERNS, PREGNANCY, ROUTES, SEXES, VITAMIN_D_FORMS
 from service.knowledge.vocabulary import REGIONS
 
@@ -41,6 +41,8 @@ LONGEST_NAME = 300
 QUERY = "query"
 SHORTEST_QUERY = 2
 LONGEST_QUERY = 100
+QUERY_PATTERN = rf"[^\u0000-\u001f\u007f]{{{SHORTEST_QUERY},{LONGEST_QUERY}}}"
+"""No control characters."""
 LONGEST_CODE = 100
 LONGEST_SYSTEM = 300
 OLDEST_YEARS = 120
@@ -117,7 +119,12 @@ class VitaminDSupplement(StrictSchema):
     """Vitamin D, or an active form of it, that is taken now."""
 
     form = Choice(VITAMIN_D_FORMS)
-    dose_iu_per_day = Number(0, LARGEST_VITAMIN_D_DOSE, about="The average per day, in IU.")
+    dose_iu_per_day = Number(
+        0,
+        LARGEST_VITAMIN_D_DOSE,
+        above=True,
+        about="The average per day, in IU. Who takes none leaves `vitamin_d` out.",
+    )
     weeks = Integer(0, LONGEST_WEEKS, about="For how many weeks it has been taken.")
 
 
@@ -136,7 +143,8 @@ def _magnesium_supplement(forms: Iterable[str]) -> type[Schema]:
         elemental_mg_per_day=Number(
             0,
             LARGEST_MAGNESIUM_DOSE,
-            about="Elemental magnesium in mg per day, not the weight of the salt.",
+            above=True,
+            about="Elemental magnesium in mg per day, not the weight of the salt. If none is taken, leave it out.",
         ),
         weeks=Integer(0, LONGEST_WEEKS, about="For how many weeks it has been taken."),
     )
@@ -257,3 +265,19 @@ class RequestReader:
                 raise Problem("invalid-input", detail, faults) from None
         read.setdefault("as_of", today)
         return read
+
+
+def refused_cases(rulebook: Rulebook) -> list[Fault]:
+    """Worked cases that could not be sent as a request: a word that is refused proves nothing about a rule."""
+    reader = RequestReader(rulebook.vocabulary)
+    found = []
+    for rule in rulebook.rules.values():
+        for case in rule.cases:
+            try:
+                reader.read(dict(case.request), date.fromisoformat(case.request["as_of"]))
+            except Problem as problem:
+                found += [
+                    Fault(rule.file, case.line, f"{rule.id}, case {case.name!r}: {fault.pointer}: {fault.detail}")
+                    for fault in problem.faults
+                ]
+    return found

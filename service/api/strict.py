@@ -110,24 +110,27 @@ class StrictField(Strict, fields.Field[T]):
 
 
 class Number(StrictField[int | Decimal]):
-    """A JSON number within bounds, both included; never a boolean or a string."""
+    """A JSON number within bounds, both included (``above``: not the lower one); never a boolean or a string."""
 
-    def __init__(self, low: int | Decimal, high: int | Decimal, **options: Any) -> None:
+    def __init__(self, low: int | Decimal, high: int | Decimal, above: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self.low = low
         self.high = high
-        self._outside = Complaint("out_of_range", f"Must be from {shown(low)} to {shown(high)}.")
+        self.above = above
+        bounds = f"above {shown(low)}, and at most {shown(high)}" if above else f"from {shown(low)} to {shown(high)}"
+        self._outside = Complaint("out_of_range", f"Must be {bounds}.")
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int | Decimal:
         if type(value) is not int and type(value) is not Decimal:
             raise refuse(NOT_A_NUMBER)
-        if not self.low <= value <= self.high:
+        if not self.low <= value <= self.high or (self.above and value == self.low):
             raise refuse(self._outside)
         return value if value else 0  # never a negative zero
 
     def json_schema(self) -> Json:
         """A number and its bounds."""
-        return {"type": "number", "minimum": plain(self.low), "maximum": plain(self.high)}
+        lowest = "exclusiveMinimum" if self.above else "minimum"
+        return {"type": "number", lowest: plain(self.low), "maximum": plain(self.high)}
 
 
 class Integer(StrictField[int]):

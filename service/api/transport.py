@@ -39,7 +39,8 @@ class Resource:
 
 def json_body() -> bytes:
     """The body of a request, which must say that it is plain JSON in UTF-8."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity" or request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
         raise Problem("unsupported-media-type", headers={"Accept-Encoding": "identity"})
     charset = request.mimetype_params.get("charset", "utf-8")
     if request.mimetype != JSON or charset.lower() != "utf-8":

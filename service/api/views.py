@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import orjson
 from flask import Flask, Response, request
@@ -12,7 +14,7 @@ from flask import Flask, Response, request
 from service.api import problems
 from service.api.decode import decode
 from service.api.problems import KINDS, Problem
-from service.api.schemas import LONGEST_QUERY, QUERY, SHORTEST_QUERY, RequestReader
+from service.api.schemas import LONGEST_QUERY, QUERY, QUERY_PATTERN, SHORTEST_QUERY, RequestReader
 from service.api.transport import JSON, Resource, json_body
 from service.assessment import Assessor, IncompleteEvaluation
 from service.knowledge import Rulebook
@@ -80,12 +82,18 @@ class Views:
 
     def search_medications(self) -> Response:
         """GET /v1/medications?query=."""
+        try:
+            # What werkzeug cannot decode it replaces, and something else would be looked up.
+            unquote_to_bytes(request.query_string).decode()
+        except UnicodeDecodeError:
+            raise Problem("bad-request", "The query is not UTF-8.") from None
         query = request.args.getlist(QUERY)
-        if len(query) != 1 or not SHORTEST_QUERY <= len(query[0]) <= LONGEST_QUERY:
-            raise Problem(
-                "bad-request", f"`query` is needed once, with {SHORTEST_QUERY} to {LONGEST_QUERY} characters."
-            )
-        return _resource({**self.mark, "medications": self.search.find(query[0])}).response()
+        if len(query) != 1 or re.fullmatch(QUERY_PATTERN, query[0]) is None:
+            length = f"{SHORTEST_QUERY} to {LONGEST_QUERY} characters"
+            raise Problem("bad-request", f"`query` is needed once, with {length}, none of them a control character.")
+        found = orjson.dumps({**self.mark, "medications": self.search.find(query[0])})
+        # What is typed may be about a patient: nobody on the way keeps it.
+        return Resource(found, headers={"Cache-Control": "no-store"}).response()
 
     def get_problem(self, slug: str) -> Response:
         """GET /problems/{slug}."""

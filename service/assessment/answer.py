@@ -113,7 +113,7 @@ class Composer:
             return "urgent"
         if "out_of_scope" in said:
             return "out_of_scope"
-        severe = any(rule.severity in ("contraindicated", "major") for rule in fired)
+        severe = any(rule.severity in ("contraindicated", "major") for rule in fired if rule.then)
         return "review" if holds or severe or "review" in said else "routine"
 
     def _routine(

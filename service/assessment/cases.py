@@ -68,6 +68,10 @@ def run_case(assessor: Assessor, tracer: Tracer, rule: Rule, case: Case) -> str 
     picture = _paint(assessor, case)
     if isinstance(picture, str):
         return picture
+    if picture.unrecognised:
+        return (
+            f"{', '.join(pointer for pointer, _, _ in picture.unrecognised)}: is not understood, so it proves nothing"
+        )
     outcomes = assessor.outcome_by_rule(picture.request)
     outcome = outcomes[rule.id]
     if outcome.value != case.expect:

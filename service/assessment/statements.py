@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from service.assessment.derive import age_in_days, labs_used, shown_gfr
@@ -12,7 +12,7 @@ from service.assessment.trace import Places, Tracer, plain
 from service.clinical.outcome import SEVERITIES
 from service.knowledge.interactions import ACTIONS
 from service.knowledge.rule import Rule
-from service.knowledge.rule_schema import PRIORITIES, SUMMARY_LENGTH, TOPICS
+from service.knowledge.rule_schema import PRIORITIES, TOPICS
 from service.knowledge.rulebook import Rulebook
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -132,9 +132,7 @@ class Writer:
         said = rule.then["caution"]
         speaking = (rule, *escalations)
         grounds = [self._grounds_about(one, drug) for one in speaking]
-        spacing = said["spacing"]
-        for one in escalations:
-            spacing = one.then["spacing"] or spacing
+        spacing = _longest([said["spacing"], *(one.then["spacing"] for one in escalations)])
         added = " ".join(self.fill(one, one.then["add"], drug) for one in escalations)
         triggers = {one["pointer"]: one for ground in grounds for one in ground["triggered_by"]}
         return {
@@ -142,12 +140,10 @@ class Writer:
             "severity": min((one.severity or "minor" for one in speaking), key=SEVERITIES.index),
             "category": said["category"],
             "agent": said["agent"],
-            "summary": self.fill(rule, said["summary"], drug)[:SUMMARY_LENGTH],
+            "summary": self.fill(rule, said["summary"], drug),
             "detail": f"{self.fill(rule, said['detail'], drug)} {added}".strip(),
             "action": self._action(rule, escalations, drug),
-            "spacing": None
-            if spacing is None
-            else {side: _hours(spacing[side]) for side in ("hours_before", "hours_after")},
+            "spacing": None if spacing is None else {side: _hours(hours) for side, hours in spacing.items()},
             "monitoring": list(said["monitoring"]),
             "triggered_by": list(triggers.values()),
             "limitations": [*self._limits[rule.id], *self._assumed(rule, drug)],
@@ -272,7 +268,10 @@ def _hours(value: Any) -> int | float:
 
 
 def _merge_cautions(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """The more severe one speaks, of two alike the one that asks for more; the other adds words, hours and grounds."""
+    """The more severe one speaks, of two alike the one that asks for more; the other adds words, hours and grounds.
+
+    No hours are added to one that forbids the combination.
+    """
     first, second = sorted(
         (first, second), key=lambda one: (SEVERITIES.index(one["severity"]), ACTIONS.index(one["asks"]))
     )
@@ -281,7 +280,7 @@ def _merge_cautions(first: dict[str, Any], second: dict[str, Any]) -> dict[str, 
         **first,
         "detail": _joined(first["detail"], second["detail"]),
         "action": _joined(first["action"], second["action"]),
-        "spacing": _longest(first, second),
+        "spacing": first["spacing"] if first["asks"] == "avoid" else _longest([first["spacing"], second["spacing"]]),
         "monitoring": list(dict.fromkeys([*first["monitoring"], *second["monitoring"]])),
         "triggered_by": list(triggers.values()),
         "limitations": list(dict.fromkeys([*first["limitations"], *second["limitations"]])),
@@ -289,12 +288,9 @@ def _merge_cautions(first: dict[str, Any], second: dict[str, Any]) -> dict[str, 
     }
 
 
-def _longest(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The longest gap on each side; none where a caution that forbids the combination speaks."""
-    if first["asks"] == "avoid":
-        spacing: dict[str, Any] | None = first["spacing"]
-        return spacing
-    given = [one["spacing"] for one in (first, second) if one["spacing"] is not None]
+def _longest(spacings: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """The longest gap on each side."""
+    given = [one for one in spacings if one is not None]
     return {side: max(one[side] for one in given) for side in ("hours_before", "hours_after")} if given else None
 
 

@@ -88,10 +88,13 @@ def suggest(
             offers.setdefault(entry["form"], _Offer()).entries.append((rule, entry))
     refusals: dict[str, list[tuple[str, str, Rule]]] = {}
     named = [*offers, *([taken] if taken is not None and taken not in offers else [])]
+    avoided = [form for rule in fired for entry in rule.then.get("avoid", ()) for form in entry["forms"]]
     for hold in holds:
         severe = hold.fired and hold.rule.severity == "contraindicated"
         forms = (
-            named if ALL_FORMS in hold.targets else [one for one in hold.targets if one in rulebook.vocabulary.forms]
+            list(dict.fromkeys([*named, *avoided]))
+            if ALL_FORMS in hold.targets
+            else [one for one in hold.targets if one in rulebook.vocabulary.forms]
         )
         if not hold.fired:
             # What is not known keeps a form from being suggested; it is no news about a form that nobody asked for.

@@ -88,7 +88,16 @@ class Tracer:
                 return [Trigger("/patient/sex", str(said))] if said == one.key else []
             case "pregnancy":
                 said = request.get("patient", {}).get("pregnancy")
-                return [Trigger("/patient/pregnancy", str(said))] if said == one.key else []
+                known = self._rulebook.vocabulary.conditions
+                implied = [key for key in picture.conditions if known[key].pregnancy == one.key]
+                return [
+                    *([Trigger("/patient/pregnancy", str(said))] if said == one.key else []),
+                    *(
+                        Trigger(f"/conditions/{at}", known[key].display)
+                        for key in implied
+                        for at in picture.conditions[key]
+                    ),
+                ]
             case "bowel_pattern":
                 said = request.get("bowel_pattern")
                 return [Trigger("/bowel_pattern", str(said))] if said == one.key else []

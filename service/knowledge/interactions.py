@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -210,6 +210,57 @@ def _escalations(
     return rules
 
 
+_UNSAID = ("labs", "escalate", "spacing", "conservative_spacing", "monitoring")
+_SAID_TIME = re.compile(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))? (h|min)\b")
+
+
+def _hours_faults(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is read and what is sent may not differ: the hours of the texts and those of ``spacing``."""
+    cautious = row.get("conservative_spacing")
+    if _shorter(cautious, row["spacing"]):
+        yield "conservative_spacing", "the hours are shorter than the row's own"
+    if row["spacing"] is None:
+        return
+    own = {*row["spacing"].values()}
+    more = [cautious, *(one.get("spacing") for one in row["escalate"])]
+    all_hours = own.union(*(one.values() for one in more if one is not None))
+    for hours in sorted(_said_hours(row["summary"]) - all_hours):
+        yield "summary", f"speaks of {hours} h, and spacing does not"
+    for hours in sorted(own - {0} - _said_hours(f"{row['summary']} {row['do']}")):
+        yield "spacing", f"{hours} h stands neither in the summary nor in `do`"
+
+
+def _said_hours(text: str) -> set[Decimal]:
+    return {
+        Decimal(number) / (60 if unit == "min" else 1)
+        for *numbers, unit in _SAID_TIME.findall(text)
+        for number in numbers
+        if number
+    }
+
+
+def _shorter(spacing: Mapping[str, Decimal] | None, than: Mapping[str, Decimal] | None) -> bool:
+    return spacing is not None and than is not None and any(spacing[side] < than[side] for side in than)
+
+
+def no_contradiction(documents: Iterable[Document]) -> Iterator[Fault]:
+    """A medicine for which a row says that nothing is known to happen is in no row of the same agent that speaks."""
+    rows = [
+        (document, index, row)
+        for document in documents
+        if document.data.get("kind") == "interactions"
+        for index, row in enumerate(document.data["rows"])
+    ]
+    for document, index, silent in rows:
+        if silent["action"] != "none":
+            continue
+        for other, _, row in rows:
+            both = set(silent["members"]) & set(row["members"])
+            if row["action"] != "none" and other.data["agent"] == document.data["agent"] and both:
+                message = f"{silent['id']}: {', '.join(sorted(both))} is also in {row['id']}, which speaks"
+                yield document.fault(("rows", index, "members"), message)
+
+
 def _check_row(
     document: Document,
     index: int,
@@ -242,11 +293,22 @@ def _check_row(
     if drug_group(row["id"]) in vocabulary.drug_classes:
         fault("id", "is also a drug class; a row and a class cannot share a name")
     check_sources(document, index, row["sources"], vocabulary, faults)
-    for key in ("labs", "escalate") if row["action"] == "none" else ():
-        if row[key]:
+    if row["action"] == "none":
+        for key in [key for key in _UNSAID if row.get(key)]:
             fault(key, "a row with the action 'none' says nothing, so this would be lost")
+        if row["severity"] != SEVERITIES[-1]:
+            fault("severity", f"a row with the action 'none' is {SEVERITIES[-1]}")
+        if row["effect"] != ["none"]:
+            fault("effect", "a row with the action 'none' has the effect none")
     if row["action"] == "separate" and row["spacing"] is None:
         fault("spacing", "the action 'separate' needs the hours")
+    for key, message in _hours_faults(row):
+        fault(key, message)
+    for one in row["escalate"]:
+        if SEVERITIES.index(one["severity"]) > SEVERITIES.index(row["severity"]):
+            fault("escalate", f"{one['severity']} is below the row's own {row['severity']}")
+        if _shorter(one.get("spacing"), row["spacing"]):
+            fault("escalate", "the hours are shorter than the row's own")
     longest = max((len(drug.display) for drug in members), default=0)
     if len(re.sub(r"\{drugs\}", "x" * longest, row["summary"])) > SUMMARY_LENGTH:
         fault("summary", f"can be longer than {SUMMARY_LENGTH} characters")

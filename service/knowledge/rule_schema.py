@@ -40,16 +40,21 @@ class Summary(Text):
         return text
 
 
-def _not_negative(number: Decimal) -> None:
+_HOURS_OF_A_DAY = 24
+
+
+def _within_a_day(number: Decimal) -> None:
     if number < 0:
         raise ValidationError("must not be below zero")
+    if number > _HOURS_OF_A_DAY:
+        raise ValidationError("hours that do not fit into a day")
 
 
 class Spacing(Strict):
     """Hours between a drug and the agent, on each side."""
 
-    hours_before = Number(required=True, validate=_not_negative)
-    hours_after = Number(required=True, validate=_not_negative)
+    hours_before = Number(required=True, validate=_within_a_day)
+    hours_after = Number(required=True, validate=_within_a_day)
 
 
 class CautionBlock(Strict):

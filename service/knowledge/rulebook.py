@@ -20,7 +20,7 @@ from service.knowledge.fields import Day, Key, Strict, Text, load
 from service.knowledge.generated import generated_rules
 from service.knowledge.inputs import Input
 from service.knowledge.intakes import intake_rules
-from service.knowledge.interactions import drug_group, interaction_rules
+from service.knowledge.interactions import drug_group, interaction_rules, no_contradiction
 from service.knowledge.rule import Rule
 from service.knowledge.rule_file import read_rule
 from service.knowledge.vocabulary import Vocabulary
@@ -90,6 +90,7 @@ def load_rulebook(folder: Path) -> Rulebook:
     if not faults:
         _check_references(rules, active, vocabulary, faults)
         _check_codes(active.values(), faults)
+        faults.extend(no_contradiction(documents))
     if faults:
         raise KnowledgeError(faults)
     inputs = {name: one for rule in active.values() for name, one in rule.inputs.items()}

@@ -257,6 +257,24 @@ def _check_references(reader: _Reader, files: Mapping[str, Document | None], voc
             )
             _check_units(reader, files["labs"], lab)
     _check_drug_names(reader, files["drugs"], vocabulary)
+    conditions = vocabulary.conditions.values()
+    _check_codes(
+        reader, files["conditions"], "conditions", [(one.key, (*one.snomed, *one.icd10cm)) for one in conditions]
+    )
+    labs = [(one.key, (one.loinc, *one.also_loinc)) for one in vocabulary.labs.values()]
+    _check_codes(reader, files["labs"], "labs", labs)
+
+
+def _check_codes(
+    reader: _Reader, document: Document | None, top: str, codes: Iterable[tuple[str, Iterable[str | None]]]
+) -> None:
+    """A code means one thing."""
+    owners: dict[str, str] = {}
+    for key, own in codes:
+        for code in own:
+            owner = key if code is None else owners.setdefault(code, key)
+            if owner != key and document is not None:
+                reader.faults.append(document.fault((top, key), f"the code {code} also belongs to {owner!r}"))
 
 
 def _check_units(reader: _Reader, document: Document | None, lab: Lab) -> None:

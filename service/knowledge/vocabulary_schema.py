@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validates_schema
 
 from service.clinical.outcome import SEVERITIES
+from service.knowledge import codes
 from service.knowledge.fields import Flag, Key, Number, Strict, Text, Words
 from service.knowledge.inputs import AGENTS
 from service.knowledge.vocabulary import CERTAINTIES, COST_TIERS
@@ -55,8 +56,8 @@ class Sources(Strict):
 
 class Lab(Strict):
     display = Text(required=True)
-    loinc = Text(allow_none=True, required=True)
-    also_loinc = Words(load_default=list)
+    loinc = Text(allow_none=True, required=True, validate=codes.loinc)
+    also_loinc = Words(load_default=list, validate=codes.each(codes.loinc))
     input = Flag(load_default=True)
     unit = Text()
     units = fields.Dict(keys=fields.String(), values=fields.Nested(Unit), load_default=dict)
@@ -70,7 +71,7 @@ class Lab(Strict):
 class Vital(Ranges):
     display = Text(required=True)
     unit = Text(required=True)
-    loinc = Text(allow_none=True)
+    loinc = Text(allow_none=True, validate=codes.loinc)
     sources = Words(load_default=list)
     note = Text()
 
@@ -85,7 +86,7 @@ class Goal(Display):
 
 
 class Monitoring(Display):
-    loinc = Text(allow_none=True)
+    loinc = Text(allow_none=True, validate=codes.loinc)
 
 
 class Implies(Strict):
@@ -93,8 +94,8 @@ class Implies(Strict):
 
 
 class Condition(Display):
-    snomed = Words(single=False, required=True)
-    icd10cm = Words(single=False, required=True)
+    snomed = Words(single=False, required=True, validate=codes.each(codes.snomed))
+    icd10cm = Words(single=False, required=True, validate=codes.each(codes.icd10cm))
     code_status = fields.Dict(keys=fields.String(), values=Text(), load_default=dict)
     implies = fields.Nested(Implies, load_default=None)
 

@@ -107,6 +107,7 @@ def _write(collection: Collection, meta: dict[str, str], path: Path) -> None:
         codes = [(code, *said) for code, said in sorted(collection.codes.items())]
         connection.executemany("INSERT INTO code VALUES (?, ?, ?)", codes)
         connection.executemany("INSERT INTO whole VALUES (?, ?)", sorted(collection.wholes.items()))
+        connection.executemany("INSERT INTO general VALUES (?, ?)", sorted(collection.general))
         connection.execute("COMMIT")
     finally:
         connection.close()

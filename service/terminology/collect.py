@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ OWN, SYNONYM, PUBLIC = 0, 1, 2
 
 _INJECTED = ("subcutaneous", "intramuscular", "intravenous")
 """Routes that a brand's name does not give: what is left on one market as an injection may be a tablet on another."""
+
+_SYNONYMS = ("name", "kind", "of")
 
 _WEAK_LETTERS = 4
 """A name with fewer letters is too easily something else."""
@@ -42,10 +44,12 @@ class Collection:
         self.names: dict[str, Name] = {}
         self.codes: dict[int, tuple[str, str | None]] = {}
         self.wholes: dict[str, str] = {}
+        self.general: set[tuple[str, str]] = set()
         self._routes = Routes(vocabulary.routes)
         kinds = read_words(folder)
         self._quiet = frozenset().union(*kinds.values()) | self._routes.words
         self._units = kinds["unit"]
+        self._elements = kinds["element"]
         self._vocabulary = vocabulary
         self._keys = {drug.rxnorm: key for key, drug in vocabulary.drugs.items() if drug.rxnorm is not None}
         for key, drug in vocabulary.drugs.items():
@@ -57,6 +61,11 @@ class Collection:
         for combination in vocabulary.combinations.values():
             for name in (combination.display, *combination.names):
                 self._name(name, "combination", OWN, combination.ingredients)
+        # Before any concept: whatever code it has in a release, a synonym of what the rules know is the same.
+        for _, (name, kind, of) in rows(folder, "synonyms", _SYNONYMS):
+            known = self.names.get(" ".join(words(of)))
+            if kind == "synonym" and known is not None and known.ingredients in vocabulary.drugs:
+                self._name(name, kind, SYNONYM, (known.ingredients,))
 
     def _name(self, shown: str, kind: str, rank: int, ingredients: Iterable[str], route: str | None = None) -> None:
         said = words(shown)
@@ -68,9 +77,14 @@ class Collection:
             if known.rank <= rank and not (known.rank == rank and known.route is None and known.ingredients == ids):
                 return
             rank = min(rank, known.rank)
-        ordinary = all(word in self._quiet or is_amount(word, self._units) for word in said)
-        weak = ordinary or len("".join(said)) < _WEAK_LETTERS
+        weak = self._ordinary(said) or len("".join(said)) < _WEAK_LETTERS
         self.names[" ".join(said)] = Name(" ".join(said), shown, kind, rank, ids, route, weak)
+
+    def _ordinary(self, said: Sequence[str]) -> bool:
+        """All of it stands beside other names too. An element with its salt (calcium carbonate) names a substance."""
+        if len(said) > 1 and not self._elements.isdisjoint(said):
+            return False
+        return all(word in self._quiet or is_amount(word, self._units) for word in said)
 
     def add(self, concepts: Iterable[Concept]) -> None:
         """Take in the concepts of a release; ingredients come before what consists of them."""
@@ -102,7 +116,8 @@ class Collection:
         if one.code in self._keys:
             return self._keys[one.code]
         name = self.names.get(" ".join(words(one.name)))
-        return name.ingredients if name is not None and name.rank == OWN and " " not in name.ingredients else None
+        known = name is not None and name.rank < PUBLIC and name.ingredients in self._vocabulary.drugs
+        return name.ingredients if name is not None and known else None
 
     def _product(self, one: Concept, parents: Mapping[str, tuple[str, ...]]) -> None:
         found = [parents[code] for code in one.ingredients if code in parents]
@@ -136,12 +151,15 @@ class Collection:
         return said | ids
 
     def _code(self, code: str, ids: Iterable[str], route: str | None) -> None:
-        self.codes.setdefault(int(code), (" ".join(sorted(set(ids))), route))
+        found = (" ".join(sorted(set(ids))), route)
+        known = self.codes.setdefault(int(code), found)
+        if known == (found[0], None):
+            self.codes[int(code)] = found
 
     def add_synonyms(self, folder: Path) -> None:
         """The names of ``synonyms.tsv``. Raises TerminologyError for one that stands for nothing known."""
         waiting = []
-        for line, (name, kind, of) in rows(folder, "synonyms", ("name", "kind", "of")):
+        for line, (name, kind, of) in rows(folder, "synonyms", _SYNONYMS):
             if kind == "ingredient":
                 self._new_ingredient(name)
             else:
@@ -152,7 +170,10 @@ class Collection:
                 parts = [self.names.get(" ".join(words(part))) for part in of.split(" + ")]
                 if all(part is not None for part in parts):
                     ids = [key for part in parts if part is not None for key in part.ingredients.split(" ")]
-                    self._name(name, kind, SYNONYM, ids)
+                    if kind == "general":
+                        self._generalise(line, name, ids)
+                    else:
+                        self._name(name, kind, SYNONYM, ids)
                 else:
                     later.append((line, name, kind, of))
             if len(later) == len(waiting):
@@ -167,8 +188,18 @@ class Collection:
         self.ingredients[key] = (name, None)
         self._name(name, "ingredient", SYNONYM, (key,))
 
+    def _generalise(self, line: int, name: str, special: Iterable[str]) -> None:
+        known = self.names.get(" ".join(words(name)))
+        if known is None or " " in known.ingredients:
+            raise TerminologyError(f"synonyms.tsv:{line}: {name!r} names no single ingredient")
+        self.general |= {(known.ingredients, key) for key in special if key != known.ingredients}
+
     def finish(self) -> None:
-        """Let codes of what is a product of its own say so."""
+        """Names are known without their hyphens too; codes of what is a product of its own say so."""
+        for name in list(self.names.values()):
+            joined = words(name.shown.replace("-", "")) if "-" in name.shown else ()
+            if len("".join(joined)) > _WEAK_LETTERS and self._quiet.isdisjoint(joined):
+                self.names.setdefault(" ".join(joined), name._replace(words=" ".join(joined)))
         for code, (ids, route) in self.codes.items():
             if ids in self.wholes:
                 self.codes[code] = (self.wholes[ids], route)

@@ -19,9 +19,10 @@ RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 
 _NONE: frozenset[str] = frozenset()
 _PARTED_WORD = 4
-"""Letters from which on an unknown word between slashes counts as a name that was not understood."""
+"""Letters from which on an unknown word between slashes counts as a name that was not understood, strength or not."""
 _LONGEST_NAME = 24
 """Words; no name is longer, whatever a release says."""
+_BY_MOUTH, _ON_THE_SKIN = "oral", "topical"
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,12 @@ class Recogniser:
         self._units = kinds["unit"]
         self._salts = kinds["salt"]
         self._elements = kinds["element"]
-        beside = frozenset().union(*(kinds[kind] for kind in ("unit", "form", "salt", "frequency", "maker")))
-        self._quiet = beside | self._routes.words
+        beside = frozenset().union(*(kinds[kind] for kind in ("unit", "form", "frequency", "maker")))
+        self._said_beside = beside | self._routes.words
+        self._quiet = self._said_beside | self._salts
+        self._findings = kinds["finding"]
+        self._plain = kinds["plain"] | kinds["finding"]
+        self._general = store.general()
         self._spelling = Spelling(store)
 
     @classmethod
@@ -87,7 +92,7 @@ class Recogniser:
             if shown.ingredients or not text:
                 named, text = shown, code["display"]
         route = medication.get("route") or code_route or named.route
-        ingredients = named.ingredients | by_code
+        ingredients = self._narrowed(named.ingredients | by_code)
         unread = None
         near: tuple[str, ...] = ()
         if not ingredients:
@@ -96,7 +101,7 @@ class Recogniser:
         elif named.unread and named.ingredients and not by_code:
             unread = " ".join(named.unread)
             near = self._spelling.near(named.unread)
-        conflict = bool(named.ingredients and by_code) and named.ingredients.isdisjoint(by_code)
+        conflict = bool(named.ingredients and by_code) and not self._related(named.ingredients, by_code)
         return Recognised(ingredients, route, route is None, named.ingredients, by_code, conflict, near, unread)
 
     def _by_code(self, code: Mapping[str, Any] | None) -> tuple[frozenset[str], str | None]:
@@ -109,6 +114,22 @@ class Recogniser:
         found = self.store.code(int(digits))
         return (frozenset(found[0]), found[1]) if found is not None else (_NONE, None)
 
+    def _narrowed(self, ingredients: frozenset[str]) -> frozenset[str]:
+        """Without those that say less than another one: ``iron`` beside ``ferrous sulfate``."""
+        if len(ingredients) < 2:
+            return ingredients
+        return frozenset(key for key in ingredients if self._general.get(key, _NONE).isdisjoint(ingredients))
+
+    def _related(self, some: frozenset[str], others: frozenset[str]) -> bool:
+        """Whether they have an ingredient in common, or one says more of what another one says."""
+        if not some.isdisjoint(others):
+            return True
+        return any(
+            not self._general.get(key, _NONE).isdisjoint(there)
+            for here, there in ((some, others), (others, some))
+            for key in here
+        )
+
     def _read(self, text: str) -> _Reading:
         said = split(text)
         matches = self._matches(said.words)
@@ -118,26 +139,32 @@ class Recogniser:
             for place, word in enumerate(said.words)
             if place not in covered and word not in self._quiet and not is_amount(word, self._units)
         ]
-        accepted = self._accepted(said, matches, bool(rest))
+        accepted = self._accepted(said, matches, rest)
         ids = frozenset(key for match in accepted for key in match.name.ingredients.split(" "))
         if len(ids) > 1:
             whole = self.store.whole(ids)
             ids = frozenset((whole,)) if whole is not None else ids
         taken = {place for match in accepted for place in range(match.start, match.end)}
-        unread = self._unread(said, rest, taken) if ids else self._all_unread(said, rest, matches)
+        if ids:
+            unread = self._unread(said, rest, taken) + self._not_counted(said, matches, accepted)
+        else:
+            unread = self._all_unread(said, rest, matches)
         return _Reading(ids, self._route(said.words, taken, accepted), unread)
 
     def _matches(self, words: tuple[str, ...]) -> list[_Match]:
         """Longest names first; a word belongs to one name only. In the order of the text."""
-        found: list[_Match] = []
+        longest = self.store.longest(words)
+        asked: list[tuple[int, int, str]] = []
         for start, word in enumerate(words):
+            # A unit after a number begins no name: sildenafil 50 mg citrate.
+            if word not in longest or (word in self._units and start and words[start - 1].isdigit()):
+                continue
             # A number alone is a strength or a count; it can begin a name (1,25-dihydroxycholecalciferol).
             shortest = 2 if word.isdigit() else 1
-            longest = min(self.store.longest(word), len(words) - start, _LONGEST_NAME)
-            for length in range(longest, shortest - 1, -1):
-                name = self.store.name(" ".join(words[start : start + length]))
-                if name is not None:
-                    found.append(_Match(start, start + length, name))
+            for length in range(shortest, min(longest[word], len(words) - start, _LONGEST_NAME) + 1):
+                asked.append((start, start + length, " ".join(words[start : start + length])))
+        names = self.store.named([text for *_, text in asked]) if asked else {}
+        found = [_Match(start, end, names[text]) for start, end, text in asked if text in names]
         if len(found) < 2:
             return found
         found.sort(key=lambda one: (one.start - one.end, -len(one.name.words), one.start))
@@ -147,16 +174,44 @@ class Recogniser:
                 chosen.append(one)
         return sorted(chosen)
 
-    def _accepted(self, said: Words, matches: list[_Match], rest: bool) -> list[_Match]:
-        """Without the salts of other names, and without ordinary words in a text that says something else too."""
+    def _accepted(self, said: Words, matches: list[_Match], rest: list[int]) -> list[_Match]:
+        """Without salts of other names, findings, routes, and ordinary words where something else is said too."""
         accepted: list[_Match] = []
+        strong = any(not one.name.weak for one in matches)
         for one in matches:
-            if self._is_salt(said, one, accepted):
+            if self._is_salt(said, one, accepted) or self._is_finding(said, one) or self._is_route(said, one, accepted):
                 continue
-            if one.name.weak and rest and not self._has_strength(said.words, one.end):
+            if one.name.weak and not self._counts(said, one, rest, strong):
                 continue
             accepted.append(one)
         return accepted
+
+    def _counts(self, said: Words, one: _Match, rest: list[int], strong: bool) -> bool:
+        """Whether a weak name is one here: alone, with a strength, or a part of a combination by itself."""
+        if len(one.name.words) == 1:
+            # D, as in calcium + D.
+            return said.parted[one.start] and one.start > 0
+        if self._has_strength(said.words, one.end):
+            return True
+        start, end = _part(said, one.start)
+        if strong and (start > 0 or end < len(said.words)) and not any(start <= place < end for place in rest):
+            return True
+        # A brand may be called `morning after`, which is also when something else is taken.
+        return not rest and not (strong and self._said_beside.issuperset(one.name.words.split(" ")))
+
+    def _is_finding(self, said: Words, one: _Match) -> bool:
+        """``vitamin D`` in ``vitamin D deficiency``."""
+        return one.end < len(said.words) and said.words[one.end] in self._findings and not said.parted[one.end]
+
+    def _is_route(self, said: Words, one: _Match, accepted: list[_Match]) -> bool:
+        """``INH`` in ``albuterol INH``: a name that is also a word for a route, after something else."""
+        if one.name.words not in self._routes.words or not accepted:
+            return False
+        if any(other.name.ingredients == one.name.ingredients for other in accepted):
+            return False
+        if self._has_strength(said.words, one.end):
+            return not said.parted[one.start] and not said.listed[one.start]
+        return not said.parted[one.start] or said.words[one.start - 1] in self._units
 
     def _is_salt(self, said: Words, one: _Match, accepted: list[_Match]) -> bool:
         """``calcium`` in ``atorvastatin calcium``: right after another name, which is no element itself."""
@@ -175,31 +230,54 @@ class Recogniser:
 
     def _route(self, words: tuple[str, ...], taken: set[int], accepted: list[_Match]) -> str | None:
         """What the words beside the names say; else the one route of the products; else the words of their names."""
-        beside = self._routes.of([word for place, word in enumerate(words) if place not in taken])
-        if beside is not None or not accepted:
+        outside = [word for place, word in enumerate(words) if place not in taken]
+        beside = self._routes.of(outside)
+        if not accepted:
             return beside
         routes = {match.name.route for match in accepted}
         of_products = routes.pop() if len(routes) == 1 else None
+        if beside == _ON_THE_SKIN and of_products not in (None, _BY_MOUTH) and self._routes.said(outside) is None:
+            # An ointment may be for the eye.
+            return of_products
         weak = {place for match in accepted if match.name.weak for place in range(match.start, match.end)}
-        return of_products or self._routes.of([word for place, word in enumerate(words) if place not in weak])
+        return beside or of_products or self._routes.of([word for place, word in enumerate(words) if place not in weak])
 
     def _unread(self, said: Words, rest: list[int], taken: set[int]) -> tuple[str, ...]:
         """Parts of a combination that name nothing known, and words that are one slip away from a name."""
         found = []
         for place in rest:
             word = said.words[place]
-            if len(word) < _PARTED_WORD or word[0].isdigit():
+            if word[0].isdigit() or word in self._plain:
                 continue
-            start = max((index for index in range(place + 1) if said.parted[index]), default=0)
-            end = next((index for index in range(place + 1, len(said.words)) if said.parted[index]), len(said.words))
+            start, end = _part(said, place)
             alone = (start > 0 or end < len(said.words)) and taken.isdisjoint(range(start, end))
-            if alone or self._spelling.nearest(word):
+            enough = len(word) >= _PARTED_WORD or (len(word) > 1 and self._has_strength(said.words, place + 1))
+            if (alone and enough) or self._spelling.nearest(word):
                 found.append(word)
         return tuple(dict.fromkeys(found))
 
+    def _not_counted(self, said: Words, matches: list[_Match], accepted: list[_Match]) -> tuple[str, ...]:
+        """Elements that may be part of it, but stand among words that are not understood."""
+        return tuple(
+            one.name.words
+            for one in matches
+            if one.name.weak
+            and one not in accepted
+            and one.name.words in self._elements
+            and not (self._is_salt(said, one, [other for other in accepted if other.end <= one.start]))
+            and not self._is_finding(said, one)
+        )
+
     def _all_unread(self, said: Words, rest: list[int], matches: list[_Match]) -> tuple[str, ...]:
-        """All together first, then word for word."""
+        """All together first, then word for word. Words of plain English are no misspelt names."""
         places = sorted({*rest, *(place for match in matches for place in range(match.start, match.end))})
-        words = [said.words[place] for place in places]
+        words = [said.words[place] for place in places if said.words[place] not in self._plain]
         together = [word for word in said.words if not is_amount(word, self._units)]
         return tuple(dict.fromkeys((" ".join(together), " ".join(words), *words))) if words else ()
+
+
+def _part(said: Words, place: int) -> tuple[int, int]:
+    """From where to where the part of a combination reaches that a word is in."""
+    start = max((index for index in range(place + 1) if said.parted[index]), default=0)
+    end = next((index for index in range(place + 1, len(said.words)) if said.parted[index]), len(said.words))
+    return start, end

@@ -26,16 +26,20 @@ class Routes:
         """The route that the words name, else the one that their dose form implies, else None."""
         if self.words.isdisjoint(text):
             return None
-        found = {
-            tuple(text[start : start + length])
+        return self.said(text) or self._first(self._forms, text)
+
+    def said(self, text: Sequence[str]) -> str | None:
+        """The route that the words name."""
+        return self._first(self._says, text)
+
+    def _first(self, known: Mapping[tuple[str, ...], str], text: Sequence[str]) -> str | None:
+        named = {
+            known[phrase]
             for length in range(1, self._longest + 1)
             for start in range(len(text) - length + 1)
+            if (phrase := tuple(text[start : start + length])) in known
         }
-        for known in (self._says, self._forms):
-            named = {known[phrase] for phrase in found if phrase in known}
-            if named:
-                return min(named, key=self._order.__getitem__)
-        return None
+        return min(named, key=self._order.__getitem__, default=None)
 
     def of_forms(self, forms: str, any_oral: bool) -> str | None:
         """The one route of several dose forms, parted by ``|``; oral where one is and ``any_oral``; else None."""

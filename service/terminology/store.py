@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 from service.terminology.errors import TerminologyError
 
-SHAPE = "1"
+SHAPE = "2"
 """Raised when the tables below change, so that no older file is read."""
 
 TABLES = """
@@ -24,6 +25,7 @@ CREATE TABLE first (word TEXT PRIMARY KEY, longest INTEGER NOT NULL) WITHOUT ROW
 CREATE TABLE word (word TEXT, words TEXT, PRIMARY KEY (word, words)) WITHOUT ROWID;
 CREATE TABLE code (code INTEGER PRIMARY KEY, ingredients TEXT NOT NULL, route TEXT);
 CREATE TABLE whole (ingredients TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE general (id TEXT, special TEXT, PRIMARY KEY (id, special)) WITHOUT ROWID;
 """
 
 
@@ -84,15 +86,22 @@ class Store:
         found: sqlite3.Connection = local.connection
         return found
 
-    def longest(self, word: str) -> int:
-        """How many words the longest name has that begins with this one; 0 where none does."""
-        row = self._connection().execute("SELECT longest FROM first WHERE word = ?", (word,)).fetchone()
-        return row[0] if row is not None else 0
+    def longest(self, words: Collection[str]) -> dict[str, int]:
+        """Of those words that begin a name: how many words the longest such name has."""
+        return dict(self._among("SELECT word, longest FROM first WHERE word IN", words))
+
+    def named(self, texts: Collection[str]) -> dict[str, Name]:
+        """Those of some texts that are names."""
+        return {row[0]: Name(*row) for row in self._among("SELECT * FROM name WHERE words IN", texts)}
 
     def name(self, words: str) -> Name | None:
         """The name with exactly these words."""
-        row = self._connection().execute("SELECT * FROM name WHERE words = ?", (words,)).fetchone()
-        return Name(*row) if row is not None else None
+        return self.named((words,)).get(words)
+
+    def _among(self, select: str, values: Collection[str]) -> sqlite3.Cursor:
+        # One round trip, however many values; only question marks become part of the statement.
+        places = ", ".join("?" * len(values))
+        return self._connection().execute(f"{select} ({places})", tuple(values))
 
     def code(self, code: int) -> tuple[tuple[str, ...], str | None] | None:
         """The ingredients of an RxNorm code, and the route of its dose form."""
@@ -120,9 +129,16 @@ class Store:
         )
         return [Name(*row) for row in rows]
 
-    def names(self, shortest: int) -> list[Name]:
-        """Every name that could be meant by a misspelt one, the rules' own first."""
+    def general(self) -> dict[str, frozenset[str]]:
+        """The ingredients that say less than others, such as magnesium, and for each those that say more."""
+        found: dict[str, set[str]] = {}
+        for key, special in self._connection().execute("SELECT id, special FROM general"):
+            found.setdefault(key, set()).add(special)
+        return {key: frozenset(special) for key, special in found.items()}
+
+    def spellings(self, shortest: int) -> list[str]:
+        """The words of every name that could be meant by a misspelt one, shorter ones first."""
         rows = self._connection().execute(
-            "SELECT * FROM name WHERE length(words) >= ? ORDER BY rank, words", (shortest,)
+            "SELECT words FROM name WHERE length(words) >= ? ORDER BY length(words), words", (shortest,)
         )
-        return [Name(*row) for row in rows]
+        return [row[0] for row in rows]

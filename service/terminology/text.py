@@ -15,10 +15,11 @@ _ORDINAL = ("st", "nd", "rd", "th", "x")
 
 
 class Words(NamedTuple):
-    """The words of a text; ``parted`` says of each whether a slash, a plus or the like stands before it."""
+    """The words of a text; for each whether a slash, a plus or the like stands before it, or a comma."""
 
     words: tuple[str, ...]
     parted: tuple[bool, ...]
+    listed: tuple[bool, ...]
 
 
 def plain(text: str) -> str:
@@ -42,12 +43,14 @@ def split(text: str) -> Words:
     text = plain(text)
     found: list[str] = []
     parted: list[bool] = []
+    listed: list[bool] = []
     end = 0
     for match in _WORD.finditer(text):
         found.append(match[0])
         parted.append(_PARTING.search(text, end, match.start()) is not None)
+        listed.append("," in text[end : match.start()])
         end = match.end()
-    return Words(tuple(found), tuple(parted))
+    return Words(tuple(found), tuple(parted), tuple(listed))
 
 
 def is_amount(word: str, units: Collection[str]) -> bool:
