@@ -132,9 +132,9 @@ class Expected:
         self.unknown = {rule for rule, end in outcomes.items() if end == NOT_EVALUATED}
         self.concerned = self._concerned(outcomes, body)
         self.unrecognised = {
-            f"/medications/{index}"
+            f"/medications/{index}{part.place}"
             for index, one in enumerate(body.get("medications", ()))
-            if oracle.vocabulary.recognised(one).unread is not None
+            for part in oracle.vocabulary.recognised(one).unread
         }
         said = {self.about[rule].get("disposition") for rule in self.fired}
         self.urgent = "urgent" in said or bool(self.of_kind(self.fired, "urgent"))

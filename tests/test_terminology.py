@@ -81,6 +81,9 @@ PARTLY = """
 amlodipine/benazepryl|amlodipine|benazepryl|benazepril
 metformin + sitaglipton|metformin|sitaglipton|sitagliptin
 carbidopa/levadopa 25/100|carbidopa|levadopa|levodopa
+metformin, mycofenolat|metformin|mycofenolat|mycophenolate
+ciprofloxacin zzyzxomab 10 mg|ciprofloxacin|zzyzxomab|
+aspirin/abc|aspirin|abc|
 """
 """A combination | what is understood of it | what is not | what comes first in did_you_mean."""
 
@@ -227,7 +230,7 @@ def test_names(
     assert found.ingredients == meaning(names)
     assert found.route == (route or None)
     assert found.route_assumed is (not route)
-    assert (found.unread, found.did_you_mean, found.conflict) == (None, (), False)
+    assert (found.unread, found.conflict) == ((), False)
 
 
 @pytest.mark.parametrize(("code", "names", "route"), table(CODES), ids=lambda value: value)
@@ -238,7 +241,7 @@ def test_codes(
     found = by_code(recogniser, code)
     assert found.ingredients == meaning(names)
     assert (found.route or "") in ({route, "oral", "ophthalmic"} if not route else {route})
-    assert found.unread is None
+    assert found.unread == ()
 
 
 def test_there_are_several_hundred() -> None:
@@ -262,9 +265,10 @@ def test_what_rules_speak_of_has_their_key(recogniser: Recogniser, rulebook: Rul
 def test_misspelt(recogniser: Recogniser, text: str, meant: str) -> None:
     """Never guessed, never dropped, always the same."""
     found = recogniser.recognise({"name": text})
-    assert (found.ingredients, found.unread) == (frozenset(), text)
-    assert found.did_you_mean[0] == meant
-    assert len(found.did_you_mean) <= 5
+    (unread,) = found.unread
+    assert (found.ingredients, unread.place, unread.text) == (frozenset(), "", text)
+    assert unread.did_you_mean[0] == meant
+    assert len(unread.did_you_mean) <= 5
     assert found == recogniser.recognise({"name": text})
 
 
@@ -274,17 +278,17 @@ def test_a_part_that_is_misspelt(
 ) -> None:
     """What is understood counts, and the rest is not dropped."""
     found = recogniser.recognise({"name": text})
-    assert (found.ingredients, found.unread) == (meaning(names), unread)
-    assert found.did_you_mean[0] == meant
+    assert (found.ingredients, [one.text for one in found.unread]) == (meaning(names), [unread])
+    assert found.unread[0].did_you_mean[:1] == ((meant,) if meant else ())
 
 
 @pytest.mark.parametrize("text", NOTHING)
 def test_no_lucky_part(recogniser: Recogniser, text: str) -> None:
     """A name inside a word, or an ordinary word in other company, is no medication."""
     found = recogniser.recognise({"name": text})
-    assert (found.ingredients, found.unread) == (frozenset(), text)
+    assert (found.ingredients, [one.text for one in found.unread]) == (frozenset(), [text])
     if text in NO_SUGGESTION:
-        assert found.did_you_mean == ()
+        assert found.unread[0].did_you_mean == ()
 
 
 @pytest.mark.parametrize("beside", ["one a day", "morning after food", "take action", "gel one", "INH 2 puffs"])
@@ -294,7 +298,7 @@ def test_a_name_that_is_usually_said_beside_others(recogniser: Recogniser, besid
 
 def test_a_mineral_among_unknown_words_is_not_dropped(recogniser: Recogniser) -> None:
     found = recogniser.recognise({"name": "Colecalciferol zzyzx magnesium quux"})
-    assert (found.ingredients, found.unread) == ({"cholecalciferol"}, "magnesium")
+    assert (found.ingredients, [one.text for one in found.unread]) == ({"cholecalciferol"}, ["zzyzx quux magnesium"])
 
 
 @pytest.mark.parametrize(
@@ -302,12 +306,12 @@ def test_a_mineral_among_unknown_words_is_not_dropped(recogniser: Recogniser) ->
 )
 def test_codes_that_are_none(recogniser: Recogniser, code: str) -> None:
     found = by_code(recogniser, code)
-    assert (found.ingredients, found.unread) == (frozenset(), code)
+    assert (found.ingredients, [one.text for one in found.unread]) == (frozenset(), [code])
 
 
 def test_a_code_of_another_system_is_none(recogniser: Recogniser) -> None:
     found = recogniser.recognise({"code": {"system": "http://snomed.info/sct", "code": "10582"}})
-    assert (found.ingredients, found.unread) == (frozenset(), "10582")
+    assert (found.ingredients, [one.text for one in found.unread]) == (frozenset(), ["10582"])
 
 
 @pytest.mark.parametrize(
@@ -315,8 +319,6 @@ def test_a_code_of_another_system_is_none(recogniser: Recogniser) -> None:
     [
         ("Synthroid 75 mcg", "10582", {"levothyroxine"}, False),
         ("levothyroxine", "2551", {"levothyroxine", "ciprofloxacin"}, True),
-        ("no such name", "10582", {"levothyroxine"}, False),
-        ("levothyroxine", "999999999", {"levothyroxine"}, False),
         # One says more than the other.
         ("magnesium oxide 400 mg", "6574", {"magnesium_oxide"}, False),
         ("Magnesium 400 mg", "6582", {"magnesium_oxide"}, False),
@@ -329,7 +331,72 @@ def test_a_code_of_another_system_is_none(recogniser: Recogniser) -> None:
 def test_name_and_code(recogniser: Recogniser, name: str, code: str, ingredients: set[str], conflict: bool) -> None:
     """Both are read; they disagree only when they have nothing in common."""
     found = both(recogniser, name, code)
-    assert (found.ingredients, found.conflict, found.unread) == (ingredients, conflict, None)
+    assert (found.ingredients, found.conflict, found.unread) == (ingredients, conflict, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "ingredients", "unread"),
+    [
+        ("ciproflxacin 500", "1191", {"aspirin"}, {"": "ciproflxacin 500"}),
+        ("aspirin/zzyzxomab", "1191", {"aspirin"}, {"": "zzyzxomab"}),
+        ("levothyroxine", "999999999", {"levothyroxine"}, {"/code": "999999999"}),
+        ("levothyroxne", "999999999", set(), {"": "levothyroxne", "/code": "999999999"}),
+        ("levothyroxine", "0010582", {"levothyroxine"}, {"/code": "0010582"}),
+    ],
+)
+def test_of_name_and_code_the_one_that_is_not_understood_is_reported(
+    recogniser: Recogniser, name: str, code: str, ingredients: set[str], unread: dict[str, str]
+) -> None:
+    """The other one counts, and hides nothing."""
+    found = both(recogniser, name, code)
+    keys = {name for key in found.ingredients for name in (recogniser.store.ingredient(key)[0],)}
+    assert (keys, {one.place: one.text for one in found.unread}) == (ingredients, unread)
+
+
+def test_a_code_that_is_shown_as_something_else(recogniser: Recogniser) -> None:
+    """What a code is shown as counts like a name, and is held against the code."""
+    found = recogniser.recognise({"code": {"system": RXNORM, "code": "10582", "display": "ciprofloxacin 500 MG"}})
+    assert (found.ingredients, found.conflict, found.unread) == ({"levothyroxine", "ciprofloxacin"}, True, ())
+
+
+@pytest.mark.parametrize("between", [", ", "\n", " and ", " with ", " (", " - ", "; ", " plus "])
+def test_a_second_medicine_is_reported_however_it_is_joined(recogniser: Recogniser, between: str) -> None:
+    for text in (f"aspirin 81 mg{between}newdrugumab 5 mg", f"newdrugumab{between}aspirin 81 mg"):
+        assert [one.text for one in recogniser.recognise({"name": text}).unread] == ["newdrugumab"]
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("stopped ciprofloxacin", "stopped"),
+        ("ciprofloxacin 500 mg (discontinued)", "discontinued"),
+        ("not ciprofloxacin", "not"),
+        ("allergic to ciprofloxacin", "allergic"),
+    ],
+)
+def test_that_it_is_not_taken_is_reported(recogniser: Recogniser, text: str, unread: str) -> None:
+    """The medicine counts, which is safer; that the text may say otherwise is for someone to read."""
+    found = recogniser.recognise({"name": text})
+    assert (found.ingredients, [one.text for one in found.unread]) == ({"ciprofloxacin"}, [unread])
+    assert found.unread[0].did_you_mean == ()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "take one tablet by mouth twice a day with meals for 10 days then stop",
+        "DO NOT CRUSH, swallow whole with a full glass of water",
+        "hold for SBP < 100 or HR < 60",
+        "1-2 tabs q4-6h PRN moderate to severe pain",
+        "for UTI",
+        "last filled 03/12/2026 qty 90 refills 3",
+        "zum Einnehmen, 1x täglich morgens nüchtern",
+        "1 comprimé matin et soir pendant les repas",
+    ],
+)
+def test_directions_are_not_taken_for_medicines(recogniser: Recogniser, more: str) -> None:
+    found = recogniser.recognise({"name": f"lisinopril 10 mg {more}"})
+    assert (found.ingredients, found.unread) == ({"lisinopril"}, ())
 
 
 def test_the_display_of_an_unknown_code_is_read(recogniser: Recogniser) -> None:

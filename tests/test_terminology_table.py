@@ -271,7 +271,7 @@ def test_import(rulebook: Rulebook, tmp_path: Path, both_ways: bool) -> None:
     assert recogniser.recognise({"name": "quuxapril / zorbafloxacin"}).ingredients == {zorba, quux}
     # The rules' own names stay, and what the release does not have.
     assert recogniser.recognise({"name": "Synthroid"}).ingredients == {"levothyroxine"}
-    assert recogniser.recognise({"name": "zorbafloxacine"}).did_you_mean == ("zorbafloxacin",)
+    assert recogniser.recognise({"name": "zorbafloxacine"}).unread[0].did_you_mean == ("zorbafloxacin",)
     assert store.ingredient(zorba) == ("zorbafloxacin", "9000001")
 
 
@@ -371,3 +371,18 @@ def test_the_command(release: Path, tmp_path: Path) -> None:
     environment["LOG_LEVEL"] = "error"
     done = subprocess.run([sys.executable, "-c", served], env=environment, check=True, capture_output=True, text=True)
     assert done.stdout == "imported\n"
+
+
+def test_a_word_of_an_unknown_kind_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With file and line, and as a fault of `check`, not as a traceback."""
+    rules = Path(shutil.copytree(RULES, tmp_path / "rules"))
+    path = rules / "terminology" / "words.tsv"
+    lines = path.read_text(encoding="utf-8").count("\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("foozle\tblah\n")
+    monkeypatch.setattr("service.__main__.from_environment", lambda: Settings(rules=rules))
+    assert main(["check"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"rules/terminology/words.tsv:{lines + 1}: the kind 'blah' is not known")

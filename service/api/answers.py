@@ -180,7 +180,7 @@ class NotEvaluated(StrictSchema):
 
 
 class Unrecognised(StrictSchema):
-    """Something that was sent and not understood; no rule has looked at it."""
+    """Something that was sent and not understood. What was understood beside it counts, and no rule saw the rest."""
 
     pointer = place("Where it stands in the request.")
     text = string()

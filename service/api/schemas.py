@@ -84,7 +84,7 @@ class Coding(StrictSchema):
         ),
     )
     code = Text(LONGEST_CODE, required=True)
-    display = Text(LONGEST_NAME, about="Read as a name when the code itself is not known.")
+    display = Text(LONGEST_NAME, about="Of a medication: read as a name too, and held against the code.")
 
 
 class Medication(NeedsOneOf):

@@ -45,9 +45,9 @@ class Medications:
     def not_understood(self) -> list[tuple[str, str, tuple[str, ...]]]:
         """JSON Pointer, text, and what may have been meant."""
         return [
-            (f"/medications/{index}", one.unread, one.did_you_mean)
+            (f"/medications/{index}{part.place}", part.text, part.did_you_mean)
             for index, one in enumerate(self.recognised)
-            if one.unread is not None
+            for part in one.unread
         ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +18,20 @@ from service.terminology.text import Words, is_amount, split
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 
 _NONE: frozenset[str] = frozenset()
-_PARTED_WORD = 4
-"""Letters from which on an unknown word between slashes counts as a name that was not understood, strength or not."""
+_UNREAD_WORD = 3
+"""Letters from which on an unknown word is reported though no strength follows it."""
 _LONGEST_NAME = 24
 """Words; no name is longer, whatever a release says."""
 _BY_MOUTH, _ON_THE_SKIN = "oral", "topical"
+
+
+class Unread(NamedTuple):
+    """What was not understood."""
+
+    place: str
+    """Where below the medication it stands: empty for the name, or for all of it."""
+    text: str
+    did_you_mean: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -37,10 +46,8 @@ class Recognised:
     by_name: frozenset[str]
     by_code: frozenset[str]
     conflict: bool
-    """The name and the code have no ingredient in common."""
-    did_you_mean: tuple[str, ...]
-    unread: str | None = None
-    """What was not understood: the whole, or a part of a combination."""
+    """The name, or what the code is shown as, has no ingredient in common with the code."""
+    unread: tuple[Unread, ...] = ()
 
 
 class _Match(NamedTuple):
@@ -55,6 +62,9 @@ class _Reading(NamedTuple):
     ingredients: frozenset[str]
     route: str | None
     unread: tuple[str, ...]
+
+
+_NOTHING = _Reading(_NONE, None, ())
 
 
 class Recogniser:
@@ -72,6 +82,8 @@ class Recogniser:
         self._said_beside = beside | self._routes.words
         self._quiet = self._said_beside | self._salts
         self._findings = kinds["finding"]
+        self._denials = kinds["denial"]
+        self._purposes = kinds["purpose"]
         self._plain = kinds["plain"] | kinds["finding"]
         self._general = store.general()
         self._spelling = Spelling(store)
@@ -82,34 +94,43 @@ class Recogniser:
         return cls(open_terminology(rulebook, directory, chosen), rulebook)
 
     def recognise(self, medication: Mapping[str, Any]) -> Recognised:
-        """Name and code are both read; the route comes from the request, else the code, else the name."""
+        """Name, code and what the code is shown as are all read; the route comes from the request, else from them."""
         text: str = medication.get("name", "")
-        named = self._read(text) if text else _Reading(_NONE, None, ())
-        by_code, code_route = self._by_code(medication.get("code"))
-        code = medication.get("code")
-        if not named.ingredients and not by_code and code is not None and "display" in code:
-            shown = self._read(code["display"])
-            if shown.ingredients or not text:
-                named, text = shown, code["display"]
-        route = medication.get("route") or code_route or named.route
-        ingredients = self._narrowed(named.ingredients | by_code)
-        unread = None
-        near: tuple[str, ...] = ()
-        if not ingredients:
-            unread = text or str(code["code"] if code is not None else "")
-            near = self._spelling.near(named.unread)
-        elif named.unread and named.ingredients and not by_code:
-            unread = " ".join(named.unread)
-            near = self._spelling.near(named.unread)
-        conflict = bool(named.ingredients and by_code) and not self._related(named.ingredients, by_code)
-        return Recognised(ingredients, route, route is None, named.ingredients, by_code, conflict, near, unread)
+        code: Mapping[str, Any] = medication.get("code", {})
+        named = self._read(text) if text else _NOTHING
+        shown = self._read(code["display"]) if "display" in code else _NOTHING
+        by_code, code_route = self._by_code(code) if code else (_NONE, None)
+        by_name = named.ingredients | shown.ingredients
+        route = medication.get("route") or code_route or named.route or shown.route
+        conflict = bool(by_code) and any(
+            said.ingredients and not self._related(said.ingredients, by_code) for said in (named, shown)
+        )
+        unread = tuple(self._not_understood(text, named, code, shown, by_code))
+        return Recognised(self._narrowed(by_name | by_code), route, route is None, by_name, by_code, conflict, unread)
 
-    def _by_code(self, code: Mapping[str, Any] | None) -> tuple[frozenset[str], str | None]:
-        if code is None or code["system"] != RXNORM:
+    def _not_understood(
+        self, text: str, named: _Reading, code: Mapping[str, Any], shown: _Reading, by_code: frozenset[str]
+    ) -> Iterator[Unread]:
+        """What the name says beyond what was understood; and the code, where neither it nor its text is known."""
+        if text and (named.unread or not named.ingredients):
+            yield self._reported("", " ".join(named.unread) if named.ingredients else text, named)
+        if not code or by_code or (shown.ingredients and not shown.unread):
+            return
+        place = "/code" if text else ""
+        if shown.ingredients:
+            yield self._reported(place, " ".join(shown.unread), shown)
+        else:
+            yield self._reported(place, str(code["code"] if text else code.get("display", code["code"])), shown)
+
+    def _reported(self, place: str, text: str, reading: _Reading) -> Unread:
+        return Unread(place, text, self._spelling.near(word for word in reading.unread if word not in self._denials))
+
+    def _by_code(self, code: Mapping[str, Any]) -> tuple[frozenset[str], str | None]:
+        if code["system"] != RXNORM:
             return _NONE, None
         digits: str = code["code"]
         # Nothing longer is a code of RxNorm, nor fits the table.
-        if not digits.isascii() or not digits.isdigit() or len(digits) > 12:
+        if not digits.isascii() or not digits.isdigit() or digits[0] == "0" or len(digits) > 12:
             return _NONE, None
         found = self.store.code(int(digits))
         return (frozenset(found[0]), found[1]) if found is not None else (_NONE, None)
@@ -243,16 +264,20 @@ class Recogniser:
         return beside or of_products or self._routes.of([word for place, word in enumerate(words) if place not in weak])
 
     def _unread(self, said: Words, rest: list[int], taken: set[int]) -> tuple[str, ...]:
-        """Parts of a combination that name nothing known, and words that are one slip away from a name."""
+        """Every word that is neither a name nor known to stand beside one, and those that say it is not taken."""
         found = []
-        for place in rest:
-            word = said.words[place]
-            if word[0].isdigit() or word in self._plain:
-                continue
-            start, end = _part(said, place)
-            alone = (start > 0 or end < len(said.words)) and taken.isdisjoint(range(start, end))
-            enough = len(word) >= _PARTED_WORD or (len(word) > 1 and self._has_strength(said.words, place + 1))
-            if (alone and enough) or self._spelling.nearest(word):
+        purpose = False
+        for place, word in enumerate(said.words):
+            # What something is taken for is no medicine: `for UTI`.
+            purpose = word in self._purposes or (purpose and not said.parted[place] and not said.listed[place])
+            if word in self._denials:
+                # `not` may speak of food, and `stop` of a day, once the name has been said.
+                counts = word not in self._quiet or place < min(taken)
+            else:
+                strength = self._has_strength(said.words, place + 1)
+                enough = strength or (len(word) >= _UNREAD_WORD and not purpose)
+                counts = place in rest and enough and not word[0].isdigit() and word not in self._plain
+            if counts:
                 found.append(word)
         return tuple(dict.fromkeys(found))
 

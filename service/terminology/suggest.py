@@ -49,10 +49,6 @@ class Spelling:
         longer = self._beginning(asked) if nearest or not near else []
         return _different([*ordered, *longer])
 
-    def nearest(self, word: str) -> bool:
-        """Whether a name is one slip away from a word."""
-        return len(word) > _SHORTEST + 1 and any(True for _ in self._close(word, 1))
-
     def _close(self, text: str, allowed: int) -> Iterator[tuple[str, int]]:
         """Names and how many letters they are away: a letter too many, too few, another one, or two exchanged."""
         for names in (

@@ -32,9 +32,17 @@ def rows(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[in
         raise TerminologyError(f"{path.name}: cannot be read: {error}") from error
 
 
+KINDS = (
+    "unit", "form", "salt", "frequency", "maker", "ordinary", "element", "finding", "plain", "denial", "purpose",
+)  # fmt: skip
+"""What a word of ``words.tsv`` can be; the README beside it says what each means."""
+
+
 def read_words(folder: Path) -> dict[str, frozenset[str]]:
     """The words that name no medication, and those that do so only in company, by kind."""
-    kinds: dict[str, set[str]] = {}
-    for _, (word, kind) in rows(folder, "words", ("word", "kind")):
-        kinds.setdefault(kind, set()).add(word)
+    kinds: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for number, (word, kind) in rows(folder, "words", ("word", "kind")):
+        if kind not in kinds:
+            raise TerminologyError(f"words.tsv:{number}: the kind {kind!r} is not known; one of: {', '.join(KINDS)}")
+        kinds[kind].add(word)
     return {kind: frozenset(found) for kind, found in kinds.items()}
