@@ -57,6 +57,8 @@ def test_of_two_cautions_alike_the_one_that_asks_for_more_speaks(client: FlaskCl
     """Moxifloxacin binds magnesium and prolongs the QT interval: the hours come first, the rest is added."""
     (caution,) = cautions(client, {"name": "moxifloxacin", "route": "oral"})
     assert (caution["code"], caution["severity"]) == ("magnesium-fluoroquinolone-chelation", "major")
+    assert len(caution["codes"]) > 1
+    assert caution["codes"][0] == caution["code"]
     assert caution["spacing"] == {"hours_before": 6, "hours_after": 8}
     assert "QT" in caution["detail"]
     assert {one["rule"]["id"] for one in caution["grounds"]} >= {"mg-fq-moxifloxacin", "mg-deplete-qt"}

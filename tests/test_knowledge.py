@@ -228,6 +228,9 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     "a diagnosis code of another shape": (CONDITIONS, r"icd10cm: \[D86\.9\]", "icd10cm: [D869]", "no ICD-10-CM code"),
     "a LOINC number with a wrong digit": (LABS, r"loinc: 17861-6", "loinc: 17861-7", "no LOINC number"),
     "a code of two conditions": (CONDITIONS, r"icd10cm: \[D86\.9\]", "icd10cm: [G43.909]", "also belongs to"),
+    "a rule that nobody signed in a signed rule set": (
+        "knowledge.yaml", r"sign_off: pending", "sign_off: signed", "knowledge.yaml says that everything is",
+    ),
     "a case with an unknown field": (GATE, r"with: \{", "with: {vitalz: {}, ", "/vitalz"),
     "a case with a medicine nobody knows": (ROWS, r"Cytomel 25 mcg", "Cytomle 25 mcg", "so it proves nothing"),
     "hours below zero": (ROWS, r"hours_before: 4", "hours_before: -4", "must not be below zero"),

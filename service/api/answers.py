@@ -116,6 +116,7 @@ class Caution(StrictSchema):
     """A caution."""
 
     code = string("What to key on; stays the same when the words change.", pattern=RULE_ID)
+    codes = many(string(pattern=RULE_ID), "`code`, and the codes of further rules that this caution speaks for.")
     severity = word(SEVERITIES)
     category = word(CATEGORIES)
     agent = word(AGENTS)

@@ -137,6 +137,7 @@ class Writer:
         triggers = {one["pointer"]: one for ground in grounds for one in ground["triggered_by"]}
         return {
             "code": said["code"],
+            "codes": [said["code"]],
             "severity": min((one.severity or "minor" for one in speaking), key=SEVERITIES.index),
             "category": said["category"],
             "agent": said["agent"],
@@ -278,6 +279,7 @@ def _merge_cautions(first: dict[str, Any], second: dict[str, Any]) -> dict[str, 
     triggers = {one["pointer"]: one for one in (*first["triggered_by"], *second["triggered_by"])}
     return {
         **first,
+        "codes": list(dict.fromkeys([*first["codes"], *second["codes"]])),
         "detail": _joined(first["detail"], second["detail"]),
         "action": _joined(first["action"], second["action"]),
         "spacing": first["spacing"] if first["asks"] == "avoid" else _longest([first["spacing"], second["spacing"]]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,6 +91,8 @@ def load_rulebook(folder: Path) -> Rulebook:
         _check_references(rules, active, vocabulary, faults)
         _check_codes(active.values(), faults)
         faults.extend(no_contradiction(documents))
+        if about["sign_off"] == "signed":
+            faults.extend(_unsigned(documents))
     if faults:
         raise KnowledgeError(faults)
     inputs = {name: one for rule in active.values() for name, one in rule.inputs.items()}
@@ -107,6 +109,12 @@ def load_rulebook(folder: Path) -> Rulebook:
         inactive=tuple(sorted(inactive)),
         folder=folder,
     )
+
+
+def _unsigned(documents: Iterable[Document]) -> Iterator[Fault]:
+    for one in documents:
+        if _is_active(one) and one.data["sign_off"] != "signed":
+            yield one.fault(("sign_off",), "is not signed, and knowledge.yaml says that everything is")
 
 
 def _read_about(folder: Path, faults: list[Fault]) -> dict[str, Any]:
