@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from yaml.composer import Composer
 
 from service.knowledge.errors import Fault, KnowledgeError
 
@@ -69,8 +70,15 @@ class _Refused(yaml.MarkedYAMLError):
     """YAML that these files do not use."""
 
 
-class _Loader(yaml.SafeLoader):
-    """What a reader sees is what counts: nothing stands elsewhere under a name, nothing is read as another type."""
+class _Loader(Composer, yaml.CSafeLoader):
+    """What a reader sees is what counts: nothing stands elsewhere under a name, nothing is read as another type.
+
+    The events come from libyaml, which is eight times as fast as the parser in Python.
+    """
+
+    def __init__(self, text: str) -> None:
+        yaml.CSafeLoader.__init__(self, text)
+        Composer.__init__(self)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: yaml.Event = cast(Any, self).peek_event()
@@ -99,7 +107,7 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         assert isinstance(node, yaml.ScalarNode)
-        return self._scalar(node) if node.style is None else node.value
+        return node.value if node.style else self._scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
