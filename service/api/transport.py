@@ -39,12 +39,14 @@ class Resource:
 
 def json_body() -> bytes:
     """The body of a request, which must say that it is plain JSON in UTF-8."""
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity" or request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+    sent = request.environ
+    coded = sent.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity"
+    if coded or sent.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":
         raise Problem("unsupported-media-type", headers={"Accept-Encoding": "identity"})
-    charset = request.mimetype_params.get("charset", "utf-8")
-    if request.mimetype != JSON or charset.lower() != "utf-8":
-        raise Problem("unsupported-media-type", headers={"Accept": JSON})
+    if sent.get("CONTENT_TYPE") != JSON:
+        charset = request.mimetype_params.get("charset", "utf-8")
+        if request.mimetype != JSON or charset.lower() != "utf-8":
+            raise Problem("unsupported-media-type", headers={"Accept": JSON})
     try:
         body = request.get_data(cache=False)
         # Of a body that does not say its length only the first part is read: more must not go unseen.
@@ -82,7 +84,7 @@ def install(app: Flask, produces: Mapping[str, str], takes: Mapping[str, frozens
         media_type = produces.get(request.endpoint or "")
         if media_type is None or request.method == "OPTIONS":
             return
-        accept = request.headers.get("Accept")
+        accept = request.environ.get("HTTP_ACCEPT")
         if accept and accept != "*/*" and not accepts(accept, media_type):
             raise Problem("not-acceptable", f"The answer is {media_type}.")
         if request.query_string and request.path.startswith("/v1/"):
@@ -98,6 +100,8 @@ def install(app: Flask, produces: Mapping[str, str], takes: Mapping[str, frozens
             response.status_code = 204
             response.headers.pop("Content-Type", None)
             response.headers["Allow"] = ", ".join(sorted(response.allow))
+        headers = response.headers
         for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
+            if name not in headers:
+                headers.add(name, value)
         return response

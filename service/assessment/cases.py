@@ -14,7 +14,7 @@ from service.clinical.outcome import SEVERITIES, Outcome
 from service.clinical.quantity import Quantity
 from service.knowledge import Fault, Rule, Rulebook
 from service.knowledge.case_file import EXAMPLE_DAY
-from service.knowledge.criteria import All, Any_, Atom, Choice, Criterion, Not, NotRuledOut, atoms
+from service.knowledge.criteria import atoms, exposed
 from service.knowledge.rule import Case
 from service.knowledge.vocabulary import Vocabulary
 
@@ -121,21 +121,4 @@ def _uncovered(assessor: Assessor, rule: Rule, cases: Sequence[Case]) -> list[st
 
 def _can_be_unknown(rule: Rule) -> bool:
     always_known = ("lab_measured", "stated", "preference")
-    return any(rule.inputs[atom.input].kind not in always_known for atom in _exposed(rule.criterion))
-
-
-def _exposed(criterion: Criterion) -> Iterator[Atom]:
-    """The comparisons whose being unknown can leave the criterion unknown: those not under `not_ruled_out`."""
-    match criterion:
-        case Atom():
-            yield criterion
-        case Not():
-            yield from _exposed(criterion.child)
-        case NotRuledOut():
-            return
-        case Choice():
-            for child in criterion.children:
-                yield from _exposed(child)
-        case All() | Any_():
-            for _, child in criterion.children:
-                yield from _exposed(child)
+    return any(rule.inputs[atom.input].kind not in always_known for atom in exposed(rule.criterion))

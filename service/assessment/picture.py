@@ -90,7 +90,8 @@ class Painter:
         self._by_word: dict[tuple[str, str], list[int]] = {}
         self._by_list: dict[str, list[int]] = {kind: [] for kind in _LISTS}
         self._by_result: dict[tuple[str, str], list[tuple[int, Input]]] = {}
-        self._others: list[tuple[int, tuple[Input, ...]]] = []
+        self._others: list[tuple[int, Reader, Input]] = []
+        self._any_of: list[tuple[int, tuple[Input, ...]]] = []
         for number, one in enumerate(inputs):
             if one.kind in _LISTS:
                 self._by_list[one.kind].append(number)
@@ -98,8 +99,10 @@ class Painter:
                     self._by_word.setdefault((one.kind, member.key), []).append(number)
             elif one.kind in _RESULTS:
                 self._by_result.setdefault((_RESULTS[one.kind], one.key), []).append((number, one))
+            elif len(one.members) == 1:
+                self._others.append((number, _BOUNDS[one.members[0].kind], one.members[0]))
             else:
-                self._others.append((number, one.members))
+                self._any_of.append((number, one.members))
 
     def paint(self, request: Mapping[str, Any]) -> Picture:
         """The bounds of every input for one request."""
@@ -117,11 +120,11 @@ class Painter:
         context.egfr = estimate_gfr(
             self._vocabulary, context.request, context.pregnancy(self._vocabulary.conditions), set(conditions)
         )
-        bounds = self._bounds(context)
+        low, high = zip(*self._bounds(context), strict=True)
         return Picture(
             request,
-            [one[0] for one in bounds],
-            [one[1] for one in bounds],
+            low,
+            high,
             context.egfr,
             context.calcium,
             medications.ingredients if "medications" in request else None,
@@ -158,9 +161,11 @@ class Painter:
         for result in context.results():
             for number, one in self._by_result.get(result, ()):
                 bounds[number] = _BOUNDS[one.kind](self, one, context)
-        for number, members in self._others:
+        for number, read, one in self._others:
+            bounds[number] = read(self, one, context)
+        for number, members in self._any_of:
             each = [_BOUNDS[one.kind](self, one, context) for one in members]
-            bounds[number] = each[0] if len(each) == 1 else (max(lo for lo, _ in each), max(hi for _, hi in each))
+            bounds[number] = max(lo for lo, _ in each), max(hi for _, hi in each)
         return bounds
 
     # The bounds of one input, by kind.
@@ -335,7 +340,10 @@ def _flag(holds: bool) -> Bounds:
     return _YES if holds else _NO
 
 
-_BOUNDS: dict[str, Callable[[Painter, Input, _Context], Bounds]] = {
+Reader = Callable[[Painter, Input, _Context], Bounds]
+"""Gives the bounds of one input."""
+
+_BOUNDS: dict[str, Reader] = {
     "age_years": Painter._age,
     "sex": Painter._sex,
     "pregnancy": Painter._pregnancy,

@@ -11,6 +11,7 @@ from typing import Any
 from service.assessment.derive import labs_used
 from service.assessment.picture import Picture
 from service.evaluator import build_explainers
+from service.knowledge.criteria import exposed
 from service.knowledge.inputs import Input
 from service.knowledge.interactions import drug_group
 from service.knowledge.rule import Rule
@@ -41,6 +42,7 @@ class Tracer:
         for key, one in rulebook.vocabulary.drugs.items():
             self._shown_as.setdefault(one.display, set()).add(key)
         self._fixed_places = {name: _fixed_place(one) for name, one in rulebook.inputs.items()}
+        self._only_place = {rule.id: self._place_of_all(rule) for rule in rulebook.rules.values()}
         self._explainers = build_explainers(list(rulebook.rules.values()), list(rulebook.inputs))
 
     def triggers(self, rule: Rule, picture: Picture, seen: dict[str, Places]) -> list[Trigger]:
@@ -59,9 +61,10 @@ class Tracer:
 
     def missing(self, rule: Rule, picture: Picture) -> list[str]:
         """The places of the request that a value would have to be given at."""
+        only = self._only_place[rule.id]
+        if only is not None:
+            return only
         names = self._explainers[rule.id].missing(picture.low, picture.high)
-        if len(names) == 1 and (fixed := self._fixed_places[names[0]]) is not None:
-            return [fixed]
         pointers: set[str] = set()
         for name in dict.fromkeys(names):
             fixed = self._fixed_places[name]
@@ -70,6 +73,12 @@ class Tracer:
             else:
                 pointers.update(place for one in self._members[name] for place in self.missing_places(one, picture))
         return sorted(pointers)
+
+    def _place_of_all(self, rule: Rule) -> list[str] | None:
+        """Where whatever a rule wants to know would be said, if that is always the same place."""
+        places = {self._fixed_places[atom.input] for atom in exposed(rule.criterion)}
+        only = places.pop() if len(places) == 1 else None
+        return [only] if only is not None else None
 
     def unknown_criteria(self, rule: Rule, picture: Picture) -> list[str]:
         """The named criteria of a rule that are unknown."""

@@ -179,3 +179,20 @@ def atoms(criterion: Criterion) -> Iterator[Atom]:
         case All() | Any_():
             for _, child in criterion.children:
                 yield from atoms(child)
+
+
+def exposed(criterion: Criterion) -> Iterator[Atom]:
+    """The comparisons whose being unknown can leave the criterion unknown: those not under `not_ruled_out`."""
+    match criterion:
+        case Atom():
+            yield criterion
+        case Not():
+            yield from exposed(criterion.child)
+        case NotRuledOut():
+            return
+        case Choice():
+            for child in criterion.children:
+                yield from exposed(child)
+        case All() | Any_():
+            for _, child in criterion.children:
+                yield from exposed(child)
