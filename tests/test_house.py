@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 SERVICE = ROOT / "service"
 
 FLOORS = [
-    "clinical", "knowledge", "terminology", "engine", "evaluator", "assessment", "api", "settings", "app", "__main__",
+    "clinical", "knowledge", "terminology", "engine", "evaluator", "assessment", "fhir", "hooks", "api", "settings",
+    "app", "__main__",
 ]  # fmt: skip
 """Lower floors first; a module may import its own floor and those below it."""
 
@@ -21,11 +22,14 @@ DOORS = {
     "durable": set(),
     "flask": {"app", "api"},
     "werkzeug": {"api"},
-    "marshmallow": {"knowledge", "api"},
+    "marshmallow": {"knowledge", "hooks", "api"},
     "yaml": {"knowledge", "api"},
     "orjson": {"api"},
     "rapidfuzz": {"terminology"},
-    "sqlite3": {"terminology"},
+    "sqlite3": {"terminology", "hooks"},
+    "jwt": {"hooks"},
+    "cryptography": {"hooks"},
+    "redis": {"hooks"},
     "apispec": {"api"},
     "offapi": {"api"},
 }

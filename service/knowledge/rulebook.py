@@ -27,6 +27,9 @@ from service.knowledge.vocabulary import Vocabulary
 from service.knowledge.vocabulary_file import FILES, load_vocabulary
 from service.knowledge.yaml_file import Document, read_document
 
+FHIR_FILES = ("observations", "units", "resources", "services", "cards")
+"""The files of ``fhir/``: how records are read, and what is offered to EHRs."""
+
 
 @dataclass(frozen=True)
 class DrugGroup:
@@ -130,11 +133,12 @@ def _check_files(folder: Path, faults: list[Fault]) -> None:
     """A file that nobody reads is a mistake: a rule in it would be missed without a word."""
     known = {"README.md", "knowledge.yaml", "requirements.yaml", "vocabulary/README.md"}
     known |= {f"vocabulary/{name}.yaml" for name in FILES}
+    known |= {f"fhir/{name}.yaml" for name in FHIR_FILES}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or name in known or name.startswith("terminology/"):
             continue
-        if "/" not in name or name.startswith("vocabulary/") or path.suffix != ".yaml":
+        if "/" not in name or name.startswith(("vocabulary/", "fhir/")) or path.suffix != ".yaml":
             faults.append(Fault(name, 1, "the file is not known; nothing would read it"))
 
 
@@ -142,7 +146,7 @@ def _read_documents(folder: Path, faults: list[Fault]) -> list[Document]:
     documents = []
     for path in sorted(folder.rglob("*.yaml")):
         name = path.relative_to(folder).as_posix()
-        if name.startswith(("vocabulary/", "terminology/")) or "/" not in name:
+        if name.startswith(("vocabulary/", "terminology/", "fhir/")) or "/" not in name:
             continue
         try:
             document = read_document(path, name)

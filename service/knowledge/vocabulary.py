@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from service.knowledge.fhir_file import FhirMap
+
 CERTAINTIES = ("high", "moderate", "low", "very_low", "not_graded")
 COST_TIERS = ("low", "medium", "high")
 REGIONS = ("us", "eu")
@@ -181,6 +183,7 @@ class Vocabulary:
     statements: Mapping[str, Entry]
     foods: Mapping[str, Entry]
     sources: Mapping[str, Source]
+    fhir: FhirMap
 
     def condition_members(self, key: str) -> tuple[str, ...]:
         """The conditions a key stands for: itself, or the members of a group."""

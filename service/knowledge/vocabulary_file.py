@@ -12,6 +12,7 @@ from service.clinical.words import words
 from service.knowledge import vocabulary_schema
 from service.knowledge.derived_file import read_derived
 from service.knowledge.errors import Fault, KnowledgeError
+from service.knowledge.fhir_file import read_fhir
 from service.knowledge.fields import Strict, load
 from service.knowledge.inputs import AGENTS, ROUTES
 from service.knowledge.vocabulary import (
@@ -125,6 +126,11 @@ def _vital(key: str, data: dict[str, Any]) -> Vital:
     return Vital(key, data["display"], data["unit"], _pair(data["possible"]), _pair(data["plausible"]), data)
 
 
+def _condition(key: str, data: dict[str, Any]) -> Condition:
+    implied = data["implies"]["pregnancy"] if data["implies"] is not None else None
+    return Condition(key, data["display"], tuple(data["snomed"]), tuple(data["icd10cm"]), implied, data)
+
+
 def _entry(key: str, data: dict[str, Any]) -> Entry:
     return Entry(key, data.get("display") or data["text"], data)
 
@@ -143,24 +149,13 @@ def load_vocabulary(folder: Path) -> Vocabulary:
     reader = _Reader(folder)
     files = {name: reader.document(f"{name}.yaml") for name in FILES}
     derived: dict[str, Any] = {}
+    labs = reader.entries(files["labs"], "labs", vocabulary_schema.Lab(), _lab)
     vocabulary = Vocabulary(
-        labs=reader.entries(files["labs"], "labs", vocabulary_schema.Lab(), _lab),
+        labs=labs,
         derived=MappingProxyType(derived),
         vitals=reader.entries(files["vitals"], "vitals", vocabulary_schema.Vital(), _vital),
         symptoms=reader.entries(files["symptoms"], "symptoms", vocabulary_schema.Display(), _entry),
-        conditions=reader.entries(
-            files["conditions"],
-            "conditions",
-            vocabulary_schema.Condition(),
-            lambda key, data: Condition(
-                key,
-                data["display"],
-                tuple(data["snomed"]),
-                tuple(data["icd10cm"]),
-                data["implies"]["pregnancy"] if data["implies"] is not None else None,
-                data,
-            ),
-        ),
+        conditions=reader.entries(files["conditions"], "conditions", vocabulary_schema.Condition(), _condition),
         condition_groups=reader.entries(files["conditions"], "groups", vocabulary_schema.Group(), _entry),
         goals=reader.entries(files["goals"], "goals", vocabulary_schema.Goal(), _entry),
         forms=reader.entries(
@@ -209,6 +204,7 @@ def load_vocabulary(folder: Path) -> Vocabulary:
         statements=reader.entries(files["statements"], "statements", vocabulary_schema.Statement(), _entry),
         foods=reader.entries(files["foods"], "foods", vocabulary_schema.Food(), _entry),
         sources=reader.entries(files["sources"], "sources", vocabulary_schema.Source(), _source),
+        fhir=read_fhir(folder, labs, reader.faults),
     )
     equations = files["derived"]
     if equations is not None:

@@ -1,0 +1,1 @@
+"""CDS Hooks: discovery, cards, feedback, and who may call."""

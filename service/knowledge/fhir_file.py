@@ -1,0 +1,256 @@
+"""Read the map from FHIR R4 to our words: ``fhir/observations.yaml``, ``fhir/units.yaml``, ``fhir/resources.yaml``."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from marshmallow import fields
+
+from service.knowledge import codes
+from service.knowledge.errors import Fault, KnowledgeError
+from service.knowledge.fields import Key, Strict, Text, Words, load
+from service.knowledge.inputs import ROUTES, SEXES
+from service.knowledge.yaml_file import Document, read_document
+
+if TYPE_CHECKING:
+    from service.knowledge.vocabulary import Lab
+
+SYSTEMS = ("loinc", "ucum", "rxnorm", "snomed", "icd10cm")
+STATUSES = (
+    "Observation", "MedicationRequest", "draft", "intent", "MedicationStatement", "Medication", "clinical",
+    "verification",
+)  # fmt: skip
+PROPERTIES = (
+    "mass", "molar", "activity", "rate_per_area", "mass_ratio", "mass_molar_ratio", "rate", "amount", "fraction",
+)  # fmt: skip
+REASONS = ("not_final", "not_active", "not_ordered", "refuted", "entered_in_error", "status_unknown")
+RESOURCES = ("Patient", "MedicationRequest", "MedicationStatement", "Condition")
+
+
+@dataclass(frozen=True)
+class ResultCode:
+    """A LOINC code of a result. Of one moment the lower ``rank`` is taken; what is only shown is never used."""
+
+    loinc: str
+    lab: str
+    property: str | None
+    rank: int
+    only_shown: bool
+
+
+@dataclass(frozen=True)
+class ResultUnit:
+    """What a spelling of a unit stands for; labs may spell it otherwise."""
+
+    unit: str
+    property: str | None
+
+
+@dataclass(frozen=True)
+class Statuses:
+    """Which values of a status are used, and why the others are not."""
+
+    used: frozenset[str]
+    out: Mapping[str, str]
+
+    def reason(self, status: str) -> str | None:
+        """Why a resource of this status is not used; None when it is."""
+        return None if status in self.used else self.out.get(status, "status_unknown")
+
+
+@dataclass(frozen=True)
+class FhirMap:
+    """What FHIR resources mean in our words."""
+
+    results: Mapping[str, ResultCode]
+    units: Mapping[str, ResultUnit]
+    labs_of_key: Mapping[str, frozenset[str]]
+    resources_of_key: Mapping[str, frozenset[str]]
+    systems: Mapping[str, str]
+    """The name of each address of a code system."""
+    addresses: Mapping[str, str]
+    """The one address of each code system that requests use."""
+    statuses: Mapping[str, Statuses]
+    sexes: Mapping[str, str]
+    routes: Mapping[str, str]
+    """SNOMED CT code to route."""
+
+    def unit(self, spelling: str) -> ResultUnit | None:
+        """What a unit as it was sent stands for."""
+        return self.units.get(spelled(spelling))
+
+
+_NOTHING_SEEN = re.compile(r"[\s_\u200b-\u200d\u2060\ufeff]+")
+
+
+def spelled(unit: str) -> str:
+    """A spelling without what does not matter: case, blanks, and the shape of µ and ²."""
+    return _NOTHING_SEEN.sub("", unicodedata.normalize("NFKC", unit).casefold().replace("\u03bc", "u"))
+
+
+class _Code(Strict):
+    loinc = Text(required=True, validate=codes.loinc)
+    property = Key(*PROPERTIES, required=True)
+
+
+class _Shown(Strict):
+    loinc = Text(required=True, validate=codes.loinc)
+    why = Text(required=True)
+
+
+class _Observations(Strict):
+    observations = fields.Dict(
+        keys=fields.String(), values=fields.List(fields.Nested(_Code), required=True), required=True
+    )
+    only_shown = fields.Dict(
+        keys=fields.String(), values=fields.List(fields.Nested(_Shown), required=True), required=True
+    )
+    keys = fields.Dict(keys=fields.String(), values=Words(single=False, empty=False), required=True)
+    every_lab = Words(single=False, required=True)
+
+
+class _Unit(Strict):
+    property = Key(*PROPERTIES, required=True)
+    spellings = Words(single=False, required=True)
+
+
+class _Units(Strict):
+    units = fields.Dict(keys=fields.String(), values=fields.Nested(_Unit), required=True)
+
+
+class _Statuses(Strict):
+    used = Words(single=False, empty=False, required=True)
+    out = fields.Dict(keys=fields.String(), values=Key(*REASONS), required=True)
+
+
+class _Resources(Strict):
+    systems = fields.Dict(keys=Key(*SYSTEMS), values=Words(single=False, empty=False), required=True)
+    keys = fields.Dict(keys=fields.String(), values=fields.List(Key(*RESOURCES)), required=True)
+    statuses = fields.Dict(keys=Key(*STATUSES), values=fields.Nested(_Statuses), required=True)
+    sexes = fields.Dict(keys=fields.String(), values=Key(*SEXES), required=True)
+    routes = fields.Dict(
+        keys=Key(*ROUTES), values=Words(single=False, empty=False, validate=codes.each(codes.snomed)), required=True
+    )
+
+
+def read_fhir(folder: Path, labs: Mapping[str, Lab], faults: list[Fault]) -> FhirMap:
+    """The map; what is wrong with it is added to ``faults``."""
+    observations = _read(folder, "observations", _Observations(), faults)
+    units = _read(folder, "units", _Units(), faults)
+    resources = _read(folder, "resources", _Resources(), faults)
+    labs_of_key: dict[str, frozenset[str]] = {}
+    results: dict[str, ResultCode] = {}
+    if observations is not None:
+        results = _results(*observations, labs, faults)
+        labs_of_key = _keys(*observations, frozenset(one.lab for one in results.values()), faults)
+    by_spelling = _units(*units, labs, faults) if units is not None else {}
+    said = resources[1] if resources is not None else {key: {} for key in _Resources().fields}
+    if resources is not None:
+        _check_resources(*resources, faults)
+    return FhirMap(
+        results=MappingProxyType(results),
+        units=MappingProxyType(by_spelling),
+        labs_of_key=MappingProxyType(labs_of_key),
+        resources_of_key=MappingProxyType({key: frozenset(one) for key, one in said["keys"].items()}),
+        systems=MappingProxyType({uri: name for name, uris in said["systems"].items() for uri in uris}),
+        addresses=MappingProxyType({name: uris[0] for name, uris in said["systems"].items()}),
+        statuses=MappingProxyType(
+            {
+                key: Statuses(frozenset(one["used"]), MappingProxyType(one["out"]))
+                for key, one in said["statuses"].items()
+            }
+        ),
+        sexes=MappingProxyType(said["sexes"]),
+        routes=MappingProxyType({code: route for route, listed in said["routes"].items() for code in listed}),
+    )
+
+
+def _read(folder: Path, name: str, schema: Strict, faults: list[Fault]) -> tuple[Document, dict[str, Any]] | None:
+    shown = f"fhir/{name}.yaml"
+    path = folder / "fhir" / f"{name}.yaml"
+    if not path.exists():
+        faults.append(Fault(shown, 1, "the file is missing"))
+        return None
+    try:
+        document = read_document(path, shown)
+    except KnowledgeError as error:
+        faults.extend(error.faults)
+        return None
+    loaded = load(schema, document, (), document.data, faults)
+    return (document, loaded) if loaded is not None else None
+
+
+def _results(
+    document: Document, data: Mapping[str, Any], labs: Mapping[str, Lab], faults: list[Fault]
+) -> dict[str, ResultCode]:
+    found: dict[str, ResultCode] = {}
+    for section in ("observations", "only_shown"):
+        for key, listed in data[section].items():
+            if key not in labs or not labs[key].input:
+                faults.append(document.fault((section, key), f"{key!r} is no lab that can be sent"))
+            for rank, one in enumerate(listed):
+                code = ResultCode(one["loinc"], key, one.get("property"), rank, section == "only_shown")
+                if found.setdefault(code.loinc, code) is not code:
+                    faults.append(document.fault((section, key, rank), f"the code {code.loinc} stands twice"))
+    for lab in labs.values():
+        for rank, loinc in enumerate((lab.loinc, *lab.also_loinc)):
+            if loinc is None or (not lab.input and loinc not in found):
+                continue
+            # What labs.yaml says need not be said again.
+            code = found.setdefault(loinc, ResultCode(loinc, lab.key, None, len(found) + rank, only_shown=False))
+            if code.lab != lab.key or code.only_shown:
+                message = f"{loinc} is a code of {lab.key!r} in labs.yaml and is something else here"
+                faults.append(document.fault(("observations", code.lab), message))
+    return found
+
+
+def _keys(
+    document: Document, data: Mapping[str, Any], known: frozenset[str], faults: list[Fault]
+) -> dict[str, frozenset[str]]:
+    for key, listed in data["keys"].items():
+        for lab in listed:
+            if lab not in known:
+                faults.append(document.fault(("keys", key), f"keys.{key}: {lab!r} is no lab that has a code"))
+        if key in data["every_lab"]:
+            faults.append(document.fault(("keys", key), f"keys.{key}: also stands under every_lab"))
+    return {key: frozenset(listed) for key, listed in data["keys"].items()} | dict.fromkeys(data["every_lab"], known)
+
+
+def _units(
+    document: Document, data: Mapping[str, Any], labs: Mapping[str, Lab], faults: list[Fault]
+) -> dict[str, ResultUnit]:
+    found: dict[str, ResultUnit] = {}
+    for key, one in data["units"].items():
+        meant = ResultUnit(key, one["property"])
+        for spelling in (key, *one["spellings"]):
+            other = found.setdefault(spelled(spelling), meant)
+            if other is not meant:
+                faults.append(document.fault(("units", key), f"{spelling!r} is also a spelling of {other.unit!r}"))
+    for lab in labs.values():
+        for unit in lab.units:
+            # A unit that has no other spelling need not stand here.
+            found.setdefault(spelled(unit), ResultUnit(unit, None))
+    return found
+
+
+def _check_resources(document: Document, data: Mapping[str, Any], faults: list[Fault]) -> None:
+    for section, wanted in (("systems", SYSTEMS), ("statuses", STATUSES)):
+        for key in wanted:
+            if key not in data[section]:
+                faults.append(document.fault((section,), f"{section}: {key!r} is missing"))
+    for key, one in data["statuses"].items():
+        for status in one["out"]:
+            if status in one["used"]:
+                faults.append(document.fault(("statuses", key), f"{status!r} is used and out"))
+    for section in ("systems", "routes"):
+        owners: dict[str, str] = {}
+        for key, listed in data[section].items():
+            for one in listed:
+                if owners.setdefault(one, key) != key:
+                    faults.append(document.fault((section, key), f"{one} also belongs to {owners[one]!r}"))

@@ -1,0 +1,194 @@
+"""rules/fhir/services.yaml and cards.yaml: read strictly, and what they say is what CDS Hooks 2.0.1 allows."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from service.hooks.discovery import default_hooks, discovery, enabled_services
+from service.knowledge import Rulebook
+from service.knowledge.errors import KnowledgeError
+from service.knowledge.hooks_file import HOOKS, Hooks, load_hooks
+from service.knowledge.prefetch_query import faults_of
+from service.settings import Settings
+
+SCHEMA = json.loads(Path(__file__).with_name("cds_hooks.schema.json").read_text(encoding="utf-8"))
+
+KNOWN_REASONS = {
+    "cds-not-applicable", "patient-ineligible", "indication-order-exists", "action-completed", "action-unsuccessful",
+    "action-performed-no-adverse-effect", "action-not-priority", "need-more-info", "does-not-align-latest-evidence",
+    "expert-contradicts", "risk-benefit-ratio", "patient-contraindication", "patient-refuses",
+    "service-not-available", "too-costly-uncovered",
+}  # fmt: skip
+"""Of HL7's code system of reasons not to follow advice."""
+
+
+@pytest.fixture(scope="module")
+def hooks() -> Hooks:
+    """As it is in the checkout."""
+    return load_hooks(Settings().rules)
+
+
+def test_discovery_is_what_the_specification_asks_for(hooks: Hooks) -> None:
+    """All three services, each with its own id and hook, and the same bytes each time."""
+    Draft202012Validator({**SCHEMA, "$ref": "#/$defs/discovery"}).validate(discovery(hooks, HOOKS))
+    services = discovery(hooks, HOOKS)["services"]
+    assert [one["hook"] for one in services] == list(HOOKS)
+    assert len({one["id"] for one in services}) == len(services)
+    assert json.dumps(discovery(hooks, HOOKS)) == json.dumps(discovery(load_hooks(Settings().rules), HOOKS))
+
+
+def test_patient_view_is_off_unless_configured(hooks: Hooks) -> None:
+    """The two order hooks are on; an unknown hook is refused; none is an empty list."""
+    assert default_hooks(hooks) == ("order-select", "order-sign")
+    assert list(enabled_services(hooks, ["order-sign"])) == ["mgvd-order-sign"]
+    assert discovery(hooks, []) == {"services": []}
+    with pytest.raises(ValueError, match="no such hook: order-dispatch"):
+        discovery(hooks, ["order-sign", "order-dispatch"])
+
+
+def test_only_the_chart_needs_a_patient(hooks: Hooks) -> None:
+    """An order is checked with whatever there is."""
+    assert {one.hook: one.required for one in hooks.services.values()} == {
+        "patient-view": ("patient",),
+        "order-select": (),
+        "order-sign": (),
+    }
+    assert {one.hook: one.most_cards for one in hooks.services.values()} == {
+        "patient-view": 1,
+        "order-select": 3,
+        "order-sign": 3,
+    }
+
+
+def test_one_key_for_each_analyte_with_codes_of_the_vocabulary(hooks: Hooks, rulebook: Rulebook) -> None:
+    """Every LOINC code that is asked for belongs to a lab that the rules know, and one key asks for no two unlike."""
+    owners = {code: lab.key for lab in rulebook.vocabulary.labs.values() for code in (lab.loinc, *lab.also_loinc)}
+    asked = {}
+    for key, one in hooks.prefetch.items():
+        codes = re.findall(r"http://loinc\.org\|([0-9-]+)", one.query)
+        if codes:
+            asked[key] = {owners[code] for code in codes}
+    assert all(len(labs) == 1 for labs in asked.values())
+    assert set(asked) == set(hooks.combined["labs"].stands_for)
+    # D2 alone is not the total.
+    assert "49054-0" not in hooks.prefetch["vitd25oh"].query
+
+
+def test_what_is_asked_for_is_read(hooks: Hooks, rulebook: Rulebook) -> None:
+    """Every prefetch key is one that the reader of charts knows."""
+    fhir = rulebook.vocabulary.fhir
+    assert {*hooks.prefetch, *hooks.combined} == {*fhir.labs_of_key, *fhir.resources_of_key}
+
+
+def test_no_query_asks_for_the_user_or_for_all_patients(hooks: Hooks) -> None:
+    """Clients give up the whole call when one instance cannot be read."""
+    for one in (*hooks.prefetch.values(), *hooks.combined.values()):
+        assert re.findall(r"\{\{[^}]*\}\}", one.query) == ["{{context.patientId}}"]
+        kind, _, search = one.query.partition("?")
+        if search:
+            assert dict(parse_qsl(search))["patient"] == "{{context.patientId}}"
+            assert int(dict(parse_qsl(search))["_count"]) > 0
+        else:
+            assert kind == "Patient/{{context.patientId}}"
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("Observation?patient={{context.draftOrders}}", "token"),
+        ("Observation?patient={{context.patientId}}&date=gt{{today()}}", "token"),
+        ("Patient/{{context.patient.id}}", "token"),
+        ("Patient/{{context.patientId", "brace"),
+        ("Observation?patient={{context.patientId}}&_include=Observation:subject", "_include"),
+        ("Observation?patient={{context.patientId}}&subject.name=x", "subject.name"),
+        ("Observation?patient={{context.patientId}}&code:text=magnesium", "code:text"),
+        ("Observation?patient={{context.patientId}}&sort:desc=date", "sort:desc"),
+        ("Condition?patient={{context.patientId}}&status=active", "status"),
+        ("Observation?patient={{context.patientId}}&date=ne2020", "date"),
+        ("Observation?patient={{context.patientId}}&_count=many", "_count"),
+        ("Observation?code=http://loinc.org|2601-3", "not about one patient"),
+        ("Practitioner?name=x", "searches Practitioner"),
+        ("Observation?patient=1&patient=2", "twice"),
+        ("http://evil.example/Observation?patient={{context.patientId}}", "neither"),
+        ("Observation", "neither"),
+    ],
+)
+def test_queries_that_2_0_1_does_not_have_are_refused(query: str, says: str) -> None:
+    """Each with words that name the part."""
+    found = faults_of(query, ["userId", "patientId", "encounterId"])
+    assert any(says in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Patient/{{context.patientId}}",
+        "Observation?patient={{context.patientId}}&date=ge2025-01-01&_sort=-date",
+        "Observation?patient={{context.patientId}}&code:in=http://example.org/ValueSet/x",
+        "Encounter/{{context.encounterId}}",
+        "Practitioner/{{userPractitionerId}}",
+    ],
+)
+def test_queries_that_2_0_1_has_are_taken(query: str) -> None:
+    """Reads, searches, tokens of the hook and of the user."""
+    assert faults_of(query, ["userId", "patientId", "encounterId"]) == []
+
+
+def test_override_reasons_are_of_the_code_system(hooks: Hooks) -> None:
+    """Four to six a card, each with its display."""
+    override = hooks.cards["override"]
+    assert set(override["reasons"]) <= KNOWN_REASONS
+    assert all(4 <= len(override[key]) <= 6 for key in ("caution", "labs", "forms"))
+
+
+def test_labs_that_are_no_laboratory_tests_exist(hooks: Hooks, rulebook: Rulebook) -> None:
+    """And the drug classes that say what an order is of."""
+    assert set(hooks.cards["laboratory_order"]["not_laboratory"]) <= set(rulebook.vocabulary.labs)
+    classes = {key for keys in hooks.cards["agents"].values() for key in keys}
+    assert classes <= set(rulebook.vocabulary.drug_classes)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "fault"),
+    [
+        ("services", "_sort=-date&_count=1", "_sort=-date&_count=0", "_count"),
+        ("services", "hook: order-sign", "hook: order-select", "stands twice"),
+        ("services", "required: [patient]", "required: [labs]", "is not prefetched"),
+        ("services", "stands_for: [vitd25oh,", "stands_for: [vitd,", "'vitd' is not known"),
+        ("services", "id: mgvd-order-sign", "id: order sign", "small letters"),
+        ("services", "most_cards: 1", "most_cards: 0", "above zero"),
+        ("cards", "order-sign: critical", "order-sign: hard-stop", "must be one of"),
+        ("cards", "system: http://terminology", "system: terminology", "must be an absolute URI"),
+        ("cards", "labs: [action-completed, ", "labs: [done, ", "'done' is not among the reasons"),
+        ("cards", "caution: [risk-benefit-ratio, ", "caution: [risk-benefit-ratio, patient-refuses, ", "4 to 6"),
+        ("cards", "absent: '{what}: not supplied'", "absent: '{what}: none found'", "only an empty search"),
+        ("cards", "facts: 'Seen: {facts}.'", "facts: 'Seen: {patient}.'", "{patient}"),
+        ("cards", "not_assessed: '**Not assessed:**'", "not_assessed: '<b>Not assessed:</b>'", "no HTML"),
+        ("cards", "  no_orders: No draft order was there to be assessed.\n", "", "'no_orders' is missing"),
+        ("cards", "extension: org.cofactor.assessment", "extension: assessment", "reverse-domain"),
+        ("cards", "quiet_notes: [older_result", "quiet_notes: [old", "is not known"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_line(tmp_path: Path, file: str, old: str, new: str, fault: str) -> None:
+    """One change to the real files, one fault at the line of the change or of what it belongs to."""
+    shutil.copytree(Settings().rules / "fhir", tmp_path / "fhir")
+    path = tmp_path / "fhir" / f"{file}.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(KnowledgeError) as caught:
+        load_hooks(tmp_path)
+    assert any(fault in one.message for one in caught.value.faults), str(caught.value)
+    assert all(one.file == f"fhir/{file}.yaml" and one.line >= 1 for one in caught.value.faults)
+
+
+def test_a_file_that_is_missing_is_said(tmp_path: Path) -> None:
+    """Both at once."""
+    with pytest.raises(KnowledgeError) as caught:
+        load_hooks(tmp_path)
+    assert [one.file for one in caught.value.faults] == ["fhir/cards.yaml", "fhir/services.yaml"]
