@@ -28,6 +28,9 @@ DrugGroups = Mapping[str, tuple[set[str], set[str]]]
 
 FIRES, SILENT, NOT_EVALUATED = "fires", "silent", "not_evaluated"
 RULES = Path(__file__).resolve().parent.parent / "rules"
+NO_RULES = ("vocabulary", "fhir")
+"""Folders that say what words and codes mean."""
+
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "below": lambda value, limit: value < limit,
@@ -364,7 +367,7 @@ class Oracle:
     def __init__(self, folder: Path = RULES) -> None:
         self.vocabulary = Vocabulary(folder)
         self.files = {
-            path.stem: read_yaml(path) for path in sorted(folder.glob("*/*.yaml")) if path.parent.name != "vocabulary"
+            path.stem: read_yaml(path) for path in sorted(folder.glob("*/*.yaml")) if path.parent.name not in NO_RULES
         }
         self.tables = {one["lab"]: one["bands"] for one in self.files.values() if one["kind"] == "bands"}
         self.groups = {

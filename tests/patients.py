@@ -16,7 +16,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.oracle import RULES, Vocabulary, listed, read_yaml
+from tests.oracle import NO_RULES, RULES, Vocabulary, listed, read_yaml
 
 SEED = 20261121
 DAYS = ("2026-11-20", "2026-03-01", "2025-12-31", "2024-02-29", "2021-07-15")
@@ -62,7 +62,7 @@ class Patients:
     def __init__(self, folder: Path = RULES, seed: int = SEED) -> None:
         self.seed = seed
         self.vocabulary = Vocabulary(folder)
-        files = [read_yaml(path) for path in sorted(folder.glob("*/*.yaml")) if path.parent.name != "vocabulary"]
+        files = [read_yaml(path) for path in sorted(folder.glob("*/*.yaml")) if path.parent.name not in NO_RULES]
         self.worked = [case for file in files for case in _cases(file)]
         self.cases = [body for _, _, body in self.worked]
         self.limits = _Limits(files)

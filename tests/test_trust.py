@@ -173,6 +173,12 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is logged reaches the tests, also where the service has been set up to log by itself."""
+    monkeypatch.setattr(logging.getLogger("service"), "propagate", True)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
