@@ -174,9 +174,13 @@ class Clock:
 
 
 @pytest.fixture(autouse=True)
-def heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is logged reaches the tests, also where the service has been set up to log by itself."""
-    monkeypatch.setattr(logging.getLogger("service"), "propagate", True)
+def heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What is logged reaches the tests, whatever logging was set up, or switched off, in this process before."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and f"{name}.".startswith("service."):
+            monkeypatch.setattr(logger, "disabled", False)
+            monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level(logging.INFO, logger="service")
 
 
 @pytest.fixture
