@@ -36,7 +36,8 @@ def create_app(settings: Settings | None = None, clock: Callable[[], date] = tod
     problems.install(app)
     logs.install(app)
     search = MedicationSearch(recogniser.store, rulebook)
-    views.install(app, rulebook, assessor, search, contract.published(settings.contract), clock)
+    published = contract.published(settings.contract)
+    views.install(app, views.Views(rulebook, assessor, search, published, clock))
     docs.install(app)
     transport.install(app, {**views.PRODUCES, **docs.PRODUCES}, views.TAKES)
     return app

@@ -277,6 +277,22 @@ def test_refused_with_file_and_line(rules: Path, what: str) -> None:
     assert all(re.match(r"[a-z-]+/[a-z0-9-]+\.yaml:\d+: ", one) for one in said)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "by"),
+    [
+        (r"members: \[gabapentin, pregabalin\]", "members: [gabapentin, pregabalin]\n    routes: [intravenous]"),
+        (r"status: active", "status: retired"),
+    ],
+    ids=["another route", "a retired table"],
+)
+def test_a_silent_row_that_contradicts_nothing(rules: Path, pattern: str, by: str) -> None:
+    """Gabapentin has a row that speaks, by mouth; only a silent row beside it is a contradiction."""
+    replace(rules / NONE, r"members: \[pregabalin\]", "members: [gabapentin, pregabalin]")
+    assert any("is also in mg-gabapentin" in one for one in faults(rules))
+    replace(rules / NONE, pattern, by)
+    assert not any("is also in" in one for one in faults(rules))
+
+
 def test_the_line_is_the_right_one(rules: Path) -> None:
     """The line of a refusal is the line that must be mended."""
     line = replace(rules / GATE, r"^severity: \w+", "severity: severe")

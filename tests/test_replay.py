@@ -60,6 +60,7 @@ class RedisServer:
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
+    """`.ci/run` installs it. Where it is missing only its own tests are left out, and they say so."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed: the replay memory for several machines is not tested")
     server = RedisServer()

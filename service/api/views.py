@@ -143,16 +143,8 @@ TAKES: Mapping[str, frozenset[str]] = {"search_medications": frozenset({QUERY})}
 """The query parameters of the operations that have any."""
 
 
-def install(
-    app: Flask,
-    rulebook: Rulebook,
-    assessor: Assessor,
-    search: MedicationSearch,
-    contract: bytes,
-    clock: Callable[[], date],
-) -> None:
+def install(app: Flask, views: Views) -> None:
     """Add the operations to `app`."""
-    views = Views(rulebook, assessor, search, contract, clock)
     for name, (method, path) in PATHS.items():
         app.add_url_rule(path, name, getattr(views, name), methods=[method])
     app.register_error_handler(IncompleteEvaluation, lambda error: problems.handle_unexpected(error, "no-safe-answer"))

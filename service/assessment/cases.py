@@ -14,7 +14,7 @@ from service.clinical.outcome import SEVERITIES, Outcome
 from service.clinical.quantity import Quantity
 from service.knowledge import Fault, Rule, Rulebook
 from service.knowledge.case_file import EXAMPLE_DAY
-from service.knowledge.criteria import atoms, exposed
+from service.knowledge.criteria import atoms
 from service.knowledge.rule import Case
 from service.knowledge.vocabulary import Vocabulary
 
@@ -121,4 +121,4 @@ def _uncovered(assessor: Assessor, rule: Rule, cases: Sequence[Case]) -> list[st
 
 def _can_be_unknown(rule: Rule) -> bool:
     always_known = ("lab_measured", "stated", "preference")
-    return any(rule.inputs[atom.input].kind not in always_known for atom in exposed(rule.criterion))
+    return any(rule.inputs[atom.input].kind not in always_known for atom in atoms(rule.criterion, exposed=True))

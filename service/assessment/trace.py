@@ -11,7 +11,7 @@ from typing import Any
 from service.assessment.derive import labs_used
 from service.assessment.picture import Picture
 from service.evaluator import build_explainers
-from service.knowledge.criteria import exposed
+from service.knowledge.criteria import atoms
 from service.knowledge.inputs import Input
 from service.knowledge.interactions import drug_group
 from service.knowledge.rule import Rule
@@ -76,7 +76,7 @@ class Tracer:
 
     def _place_of_all(self, rule: Rule) -> list[str] | None:
         """Where whatever a rule wants to know would be said, if that is always the same place."""
-        places = {self._fixed_places[atom.input] for atom in exposed(rule.criterion)}
+        places = {self._fixed_places[atom.input] for atom in atoms(rule.criterion, exposed=True)}
         only = places.pop() if len(places) == 1 else None
         return [only] if only is not None else None
 

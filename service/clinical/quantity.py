@@ -1,4 +1,4 @@
-"""A number with its UCUM unit, as rule files write it: ``0.70 mmol/L``."""
+"""A number with its UCUM unit, as rule files write it: the number, a space, the unit."""
 
 from __future__ import annotations
 

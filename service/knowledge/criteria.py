@@ -166,33 +166,22 @@ def _expand(expression: Expression) -> list[frozenset[Term]]:
             return product
 
 
-def atoms(criterion: Criterion) -> Iterator[Atom]:
-    """Every comparison in the tree, in reading order."""
-    match criterion:
-        case Atom():
-            yield criterion
-        case Not() | NotRuledOut():
-            yield from atoms(criterion.child)
-        case Choice():
-            for child in criterion.children:
-                yield from atoms(child)
-        case All() | Any_():
-            for _, child in criterion.children:
-                yield from atoms(child)
+def atoms(criterion: Criterion, *, exposed: bool = False) -> Iterator[Atom]:
+    """Every comparison in the tree, in reading order.
 
-
-def exposed(criterion: Criterion) -> Iterator[Atom]:
-    """The comparisons whose being unknown can leave the criterion unknown: those not under `not_ruled_out`."""
+    ``exposed``: only those whose being unknown can leave the criterion unknown, which none under `not_ruled_out` can.
+    """
     match criterion:
         case Atom():
             yield criterion
         case Not():
-            yield from exposed(criterion.child)
+            yield from atoms(criterion.child, exposed=exposed)
         case NotRuledOut():
-            return
+            if not exposed:
+                yield from atoms(criterion.child)
         case Choice():
             for child in criterion.children:
-                yield from exposed(child)
+                yield from atoms(child, exposed=exposed)
         case All() | Any_():
             for _, child in criterion.children:
-                yield from exposed(child)
+                yield from atoms(child, exposed=exposed)

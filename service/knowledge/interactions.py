@@ -244,7 +244,7 @@ def _shorter(spacing: Mapping[str, Decimal] | None, than: Mapping[str, Decimal] 
 
 
 def no_contradiction(documents: Iterable[Document]) -> Iterator[Fault]:
-    """A medicine for which a row says that nothing is known to happen is in no row of the same agent that speaks."""
+    """A medicine for which a row says that nothing is known to happen is in no row of its agent and route that does."""
     rows = [
         (document, index, row)
         for document in documents
@@ -256,7 +256,9 @@ def no_contradiction(documents: Iterable[Document]) -> Iterator[Fault]:
             continue
         for other, _, row in rows:
             both = set(silent["members"]) & set(row["members"])
-            if row["action"] != "none" and other.data["agent"] == document.data["agent"] and both:
+            routes, others = set(silent.get("routes", ())), set(row.get("routes", ()))
+            together = not routes or not others or routes & others
+            if row["action"] != "none" and other.data["agent"] == document.data["agent"] and both and together:
                 message = f"{silent['id']}: {', '.join(sorted(both))} is also in {row['id']}, which speaks"
                 yield document.fault(("rows", index, "members"), message)
 

@@ -93,7 +93,7 @@ def load_rulebook(folder: Path) -> Rulebook:
     if not faults:
         _check_references(rules, active, vocabulary, faults)
         _check_codes(active.values(), faults)
-        faults.extend(no_contradiction(documents))
+        faults.extend(no_contradiction(one for one in documents if _is_active(one)))
         if about["sign_off"] == "signed":
             faults.extend(_unsigned(documents))
     if faults:
