@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+_ORIGIN = re.compile(r"https?://[^\s/?#,@]+")
+_ADDRESS = re.compile(r"https?://[^\s?#,@]+")
+
+
+@dataclass(frozen=True)
+class HookSettings:
+    """Which CDS Hooks services there are, who may call them, and where they are reached."""
+
+    hooks: tuple[str, ...] | None = None
+    """The hooks that are served; None: those that are on by default."""
+    trust: Path | None = None
+    """The list of issuers whose tokens are believed; None: callers are not verified."""
+    anyone: bool = False
+    """Whether callers are let in unverified from anywhere; else, without a list, from this machine only."""
+    replay: str = str(HOME / "var" / "replay.sqlite")
+    """Where used tokens are remembered: a file, or the address of a Redis."""
+    origins: tuple[str, ...] | None = None
+    """Pages of which browsers may call; None: those of this machine while callers are not verified."""
+    key_file: Path | None = None
+    """The secret that seals the ids of cards; None: they are sealed with what is no secret."""
+    profile: str = "generic"
+    """How cards are cut for callers who are not verified; an issuer on the list has its own."""
+    public_url: str | None = None
+    """Where clients reach this service; the list of issuers says it too."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +48,9 @@ class Settings:
     """An imported RxNorm table; None: the part of it that comes with the rules."""
     terminology_directory: Path = HOME / "var"
     """Where the table of the rules is built, unless it is there."""
+    port: str = "8000"
+    """Where the server listens, for the address of this service when none is given."""
+    hooks: HookSettings = field(default_factory=HookSettings)
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -29,10 +58,52 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     level = environment.get("LOG_LEVEL", "info").lower()
     if level not in LOG_LEVELS:
         raise ValueError(f"LOG_LEVEL must be one of: {', '.join(LOG_LEVELS)}")
-    chosen = environment.get("TERMINOLOGY")
     directory = environment.get("TERMINOLOGY_DIR")
     return Settings(
         log_level=level,
-        terminology=Path(chosen) if chosen else None,
+        terminology=_path(environment, "TERMINOLOGY"),
         terminology_directory=Path(directory) if directory else HOME / "var",
+        port=environment.get("PORT") or "8000",
+        hooks=_hooks(environment),
     )
+
+
+def _hooks(environment: Mapping[str, str]) -> HookSettings:
+    verify = environment.get("CDS_HOOKS_VERIFY") or "on"
+    if verify not in ("on", "off"):
+        raise ValueError("CDS_HOOKS_VERIFY must be on or off")
+    trust = _path(environment, "CDS_HOOKS_TRUST")
+    if trust is not None and verify == "off":
+        raise ValueError(
+            "CDS_HOOKS_TRUST lists who may call, and CDS_HOOKS_VERIFY=off lets anyone in: only one of them"
+        )
+    if trust is not None and environment.get("CDS_HOOKS_PROFILE"):
+        raise ValueError("CDS_HOOKS_PROFILE is for callers who are not verified: the list of issuers has its own")
+    origins = _list(environment, "CDS_HOOKS_ORIGINS")
+    for origin in origins or ():
+        if _ORIGIN.fullmatch(origin) is None:
+            raise ValueError("CDS_HOOKS_ORIGINS must be origins such as https://ehr.example, with commas between them")
+    public_url = environment.get("PUBLIC_URL") or None
+    if public_url is not None and _ADDRESS.fullmatch(public_url) is None:
+        raise ValueError("PUBLIC_URL must be an address such as https://advice.example, without query or fragment")
+    hooks = _list(environment, "CDS_HOOKS")
+    return HookSettings(
+        hooks=() if hooks == ("none",) else hooks,
+        trust=trust,
+        anyone=verify == "off",
+        replay=environment.get("CDS_HOOKS_REPLAY") or HookSettings.replay,
+        origins=() if origins == ("none",) else origins,
+        key_file=_path(environment, "CDS_HOOKS_KEY_FILE"),
+        profile=environment.get("CDS_HOOKS_PROFILE") or "generic",
+        public_url=public_url.rstrip("/") if public_url is not None else None,
+    )
+
+
+def _path(environment: Mapping[str, str], name: str) -> Path | None:
+    said = environment.get(name)
+    return Path(said) if said else None
+
+
+def _list(environment: Mapping[str, str], name: str) -> tuple[str, ...] | None:
+    said = environment.get(name)
+    return tuple(one.strip() for one in said.split(",") if one.strip()) if said and said.strip() else None

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
@@ -17,7 +18,7 @@ from service.assessment import Assessor
 from service.fhir.chart import Chart, Draft, Note, Shown, State
 from service.hooks.cards import Call, CardWriter
 from service.hooks.escape import markdown, plain
-from service.hooks.feedback import FeedbackCounts, FeedbackReader, Tally
+from service.hooks.feedback import FeedbackReader, Heard, Opinion, Tally
 from service.hooks.ids import Ids, RuleMark
 from service.hooks.schema import (
     InvalidResponse,
@@ -685,12 +686,11 @@ def test_feedback_is_counted_for_each_rule(desk: Desk, feedback: FeedbackReader)
         _opinion(card["uuid"], overrideReason={"reason": reason, "userComment": "Mr Miller takes it anyway"}),
         _opinion(card["uuid"], "accepted", acceptedSuggestions=[{"id": card["suggestions"][0]["uuid"]}]),
     ]
-    counts = FeedbackCounts()
-    opinions = counts.add(feedback.read("mgvd-order-sign", {"feedback": said}))
+    opinions = feedback.read("mgvd-order-sign", {"feedback": said})
     assert len(opinions) == 2
     assert "Miller" not in repr(opinions)
     gate = RuleMark("gate-mg-severe-kidney-disease", 1)
-    counted = counts.counts()
+    counted = Counter(tally for one in opinions for tally in one.tallies)
     assert counted[Tally(gate, "overridden", reason["code"])] == 1
     assert counted[Tally(gate, "accepted")] == 1
     assert counted[Tally(gate, "taken")] == 1
@@ -699,16 +699,16 @@ def test_feedback_is_counted_for_each_rule(desk: Desk, feedback: FeedbackReader)
 def test_feedback_that_is_repeated_counts_once(desk: Desk, feedback: FeedbackReader) -> None:
     """Within a call and from call to call; another time is another opinion; memory has an end."""
     card = desk.ids.make("mgvd-order-sign", "card", 0, [RuleMark("mg-levothyroxine", 1)])
-    once = {"feedback": [_opinion(card)] * 3}
-    counts = FeedbackCounts(most_remembered=2)
-    for _ in range(2):
-        counts.add(feedback.read("mgvd-order-sign", once))
-    tally = Tally(RuleMark("mg-levothyroxine", 1), "overridden")
-    assert counts.counts() == {tally: 1}
-    later = {**_opinion(card), "outcomeTimestamp": "2026-11-20T10:05:32Z"}
-    assert len(counts.add(feedback.read("mgvd-order-sign", {"feedback": [later]}))) == 1
-    assert counts.counts() == {tally: 2}
-    assert counts.add(feedback.read("mgvd-order-sign", {"feedback": []})) == ()
+
+    def at(time: str) -> tuple[Opinion, ...]:
+        said = {**_opinion(card), "outcomeTimestamp": f"2026-11-20T10:05:{time}Z"}
+        return feedback.read("mgvd-order-sign", {"feedback": [said] * 3})
+
+    heard = Heard(most_remembered=2)
+    assert [len(heard.new(at("31"))) for _ in range(2)] == [1, 0]
+    assert [one.tallies for one in at("31")] == [(Tally(RuleMark("mg-levothyroxine", 1), "overridden"),)]
+    assert [len(heard.new(at(time))) for time in ("32", "31", "33", "31")] == [1, 0, 1, 1]
+    assert heard.new(feedback.read("mgvd-order-sign", {"feedback": []})) == ()
 
 
 @pytest.mark.parametrize("card", ["not-a-uuid", "4e0a3a1e-3283-4575-ab82-028d55fe2719"])

@@ -45,10 +45,10 @@ _UNREADABLE = _Fault(
 )
 
 
-def decode(body: bytes) -> Any:
+def decode(body: bytes, deepest: int = DEEPEST) -> Any:
     """The value that `body` spells. Raises Problem with every fault that can be placed."""
     text = _text(body)
-    _check_depth(text)
+    _check_depth(text, deepest)
     try:
         return _first_reading(text)
     except _Doubtful:
@@ -77,16 +77,16 @@ def _malformed(detail: str) -> Problem:
     return Problem("malformed-json", detail)
 
 
-def _check_depth(text: str) -> None:
-    if text.count("{") + text.count("[") <= DEEPEST:
+def _check_depth(text: str, deepest: int) -> None:
+    if text.count("{") + text.count("[") <= deepest:
         return
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(text):
         token = match.group()
         if token in ("{", "["):
             depth += 1
-            if depth > DEEPEST:
-                raise _malformed(f"The body is nested more than {DEEPEST} levels deep.")
+            if depth > deepest:
+                raise _malformed(f"The body is nested more than {deepest} levels deep.")
         elif token in ("}", "]"):
             depth -= 1
 

@@ -6,11 +6,16 @@ import logging
 from datetime import UTC, datetime
 from http import HTTPMethod
 from time import perf_counter
+from typing import Any
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
-_EXTRAS = ("method", "route", "status", "duration_ms", "error", "where")
+_EXTRAS = (
+    *("method", "route", "status", "duration_ms", "error", "where"),
+    *("service", "hook", "issuer", "tenant", "jti", "reason", "instance", "data", "fetched", "rules", "faults"),
+    *("opinion", "outcome", "reasons", "taken"),
+)
 _METHODS = frozenset(HTTPMethod)
 _STARTED = "service.started"
 
@@ -43,6 +48,11 @@ def configure(level: str) -> None:
         logger.propagate = False
 
 
+def note(**said: Any) -> None:
+    """Say more in the line of this request: names of ours, counts and digests, never what was sent."""
+    g.setdefault("noted", {}).update({key: value for key, value in said.items() if value is not None})
+
+
 def install(app: Flask) -> None:
     """Log every request that `app` answers."""
 
@@ -62,6 +72,7 @@ def install(app: Flask) -> None:
                 "route": request.url_rule.rule if request.url_rule else None,
                 "status": response.status_code,
                 "duration_ms": round(took * 1000, 2),
+                **g.get("noted", {}),
             },
         )
         return response

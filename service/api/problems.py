@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -143,19 +143,19 @@ class Problem(Exception):
 
     def __init__(
         self,
-        slug: str,
+        kind: str | Kind,
         detail: str | None = None,
         faults: Sequence[Fault] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(slug)
-        self.kind = KINDS[slug]
+        self.kind = KINDS[kind] if isinstance(kind, str) else kind
+        super().__init__(self.kind.slug)
         self.detail = detail or self.kind.meaning
         self.faults = faults
         self.headers = headers or {}
 
     def response(self) -> Response:
-        """The problem as it is sent."""
+        """The problem as it is sent, unless its address has a shape of its own."""
         body: dict[str, Any] = {
             "type": f"/problems/{self.kind.slug}",
             "title": self.kind.title,
@@ -209,17 +209,17 @@ def faults_in(messages: object) -> list[Fault]:
     return [fault for _, fault in sorted(found, key=lambda item: (item[0], item[1].code))]
 
 
-def handle_http(error: HTTPException) -> Response:
-    """What Flask and Werkzeug refuse, in our shape."""
+def refused(error: HTTPException) -> Problem:
+    """What Flask and Werkzeug refuse, as a problem."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     kind = _BY_STATUS.get(status)
     if kind is None:
         kind = KINDS["bad-request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal-error"]
     allow = sorted(getattr(error, "valid_methods", None) or ())
-    return Problem(kind.slug, headers={"Allow": ", ".join(allow)} if allow else None).response()
+    return Problem(kind, headers={"Allow": ", ".join(allow)} if allow else None)
 
 
-def handle_unexpected(error: Exception, slug: str = "internal-error") -> Response:
+def unexpected(error: Exception, slug: str = "internal-error") -> Problem:
     """A fault of ours: said plainly, and logged by its place, not by its text, which may quote."""
     frames = traceback.extract_tb(error.__traceback__)
     log.error(
@@ -230,11 +230,18 @@ def handle_unexpected(error: Exception, slug: str = "internal-error") -> Respons
             "where": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-6:]],
         },
     )
-    return Problem(slug).response()
+    return Problem(slug)
 
 
-def install(app: Flask) -> None:
-    """Let every refusal of `app` take this shape."""
-    app.register_error_handler(Problem, Problem.response)
-    app.register_error_handler(HTTPException, handle_http)
-    app.register_error_handler(Exception, handle_unexpected)
+def install(app: Flask, shapes: Mapping[str, Callable[[Problem], Response]]) -> None:
+    """Let every refusal of `app` take this shape, or below an address of `shapes` the one that is given there."""
+
+    def respond(problem: Problem) -> Response:
+        for path, shape in shapes.items():
+            if request.path == path or request.path.startswith(f"{path}/"):
+                return shape(problem)
+        return problem.response()
+
+    app.register_error_handler(Problem, respond)
+    app.register_error_handler(HTTPException, lambda error: respond(refused(error)))
+    app.register_error_handler(Exception, lambda error: respond(unexpected(error)))

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from service.api.problems import LARGEST_BODY, Problem
 
 JSON = "application/json"
+FHIR_JSON = "application/fhir+json"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -39,18 +40,35 @@ class Resource:
 
 def json_body() -> bytes:
     """The body of a request, which must say that it is plain JSON in UTF-8."""
+    _not_coded()
+    if request.environ.get("CONTENT_TYPE") != JSON:
+        charset = request.mimetype_params.get("charset", "utf-8")
+        if request.mimetype != JSON or charset.lower() != "utf-8":
+            raise Problem("unsupported-media-type", headers={"Accept": JSON})
+    return _whole_body(LARGEST_BODY)
+
+
+def fhir_body(largest: int) -> bytes:
+    """The body of a request that says it is JSON, or FHIR in JSON, with whatever parameters (RFC 8259: it is UTF-8)."""
+    _not_coded()
+    if request.mimetype not in (JSON, FHIR_JSON):
+        raise Problem("unsupported-media-type", headers={"Accept": f"{JSON}, {FHIR_JSON}"})
+    request.max_content_length = largest
+    return _whole_body(largest)
+
+
+def _not_coded() -> None:
     sent = request.environ
     coded = sent.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity"
     if coded or sent.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":
         raise Problem("unsupported-media-type", headers={"Accept-Encoding": "identity"})
-    if sent.get("CONTENT_TYPE") != JSON:
-        charset = request.mimetype_params.get("charset", "utf-8")
-        if request.mimetype != JSON or charset.lower() != "utf-8":
-            raise Problem("unsupported-media-type", headers={"Accept": JSON})
+
+
+def _whole_body(largest: int) -> bytes:
     try:
         body = request.get_data(cache=False)
         # Of a body that does not say its length only the first part is read: more must not go unseen.
-        more = request.content_length is None and len(body) == LARGEST_BODY and request.environ["wsgi.input"].read(1)
+        more = request.content_length is None and len(body) == largest and request.environ["wsgi.input"].read(1)
     except HTTPException:
         raise
     except Exception:

@@ -57,7 +57,7 @@ class Views:
     def create_evaluation(self) -> Response:
         """POST /v1/evaluations."""
         body = self.reader.read(decode(json_body()), self.clock())
-        answer = orjson.dumps(self.assessor.evaluate(body))
+        answer = orjson.dumps(evaluated(self.assessor, body))
         return Response(answer, content_type=JSON, headers={"Cache-Control": "no-store"})
 
     def get_knowledge(self) -> Response:
@@ -112,7 +112,7 @@ class Views:
         try:
             self.assessor.evaluate({"as_of": self.clock()})
         except Exception as error:
-            return problems.handle_unexpected(error, "not-ready")
+            raise problems.unexpected(error, "not-ready") from None
         return _state("ready")
 
 
@@ -147,7 +147,14 @@ def install(app: Flask, views: Views) -> None:
     """Add the operations to `app`."""
     for name, (method, path) in PATHS.items():
         app.add_url_rule(path, name, getattr(views, name), methods=[method])
-    app.register_error_handler(IncompleteEvaluation, lambda error: problems.handle_unexpected(error, "no-safe-answer"))
+
+
+def evaluated(assessor: Assessor, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole answer to a body that was read, or a Problem; never a part of it."""
+    try:
+        return assessor.evaluate(body)
+    except IncompleteEvaluation as error:
+        raise problems.unexpected(error, "no-safe-answer") from None
 
 
 def _resource(data: Any) -> Resource:

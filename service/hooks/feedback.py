@@ -1,11 +1,12 @@
-"""What clinicians did with cards, as counts for each rule. No patient, no user, no comment is kept or passed on.
+"""What clinicians did with cards, to be counted for each rule. No patient, no user, no comment is kept or passed on.
 
-A card's id says which rules it came from; its digest is kept for a while, so that what is sent twice counts once.
+A card's id says which rules it came from; a digest of the opinion is kept for a while, so that what is sent twice
+counts once.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -78,27 +79,19 @@ class FeedbackReader:
         }
 
 
-class FeedbackCounts:
-    """Counts of this process; may be used by many threads."""
+class Heard:
+    """Opinions that came before, of this process; may be used by many threads."""
 
     def __init__(self, most_remembered: int = MOST_REMEMBERED) -> None:
         self._most = most_remembered
         self._seen: OrderedDict[bytes, None] = OrderedDict()
-        self._counts: Counter[Tally] = Counter()
         self._lock = Lock()
 
-    def add(self, opinions: Sequence[Opinion]) -> tuple[Opinion, ...]:
-        """Count what was not counted yet, and give it back."""
+    def new(self, opinions: Sequence[Opinion]) -> tuple[Opinion, ...]:
+        """Those that were not heard before; from now on they were."""
         with self._lock:
             new = tuple(one for one in opinions if one.key not in self._seen)
-            for one in new:
-                self._seen[one.key] = None
-                self._counts.update(one.tallies)
+            self._seen.update(dict.fromkeys(one.key for one in new))
             while len(self._seen) > self._most:
                 self._seen.popitem(last=False)
         return new
-
-    def counts(self) -> dict[Tally, int]:
-        """How often each thing was counted."""
-        with self._lock:
-            return dict(self._counts)

@@ -145,6 +145,11 @@ class Trust:
         self._clock = clock
         self._jws = jwt.PyJWS(algorithms=sorted(KEY_TYPES), options={"enforce_minimum_key_length": True})
 
+    @property
+    def public_url(self) -> str:
+        """Where clients reach this service, without a slash at its end."""
+        return self._public_url
+
     def verify(self, authorization: str | None, path: str) -> Caller:
         """The caller whom this Authorization header proves, at the endpoint with this path of ours.
 

@@ -242,6 +242,7 @@ class _Agents(Strict):
 class _Cards(Strict):
     extension = Text(required=True)
     rules_extension = Text(required=True)
+    feedback_extension = Text(required=True)
     source_label = Text(required=True)
     source_path = Text(required=True)
     rule_path = Text(required=True)
@@ -382,7 +383,7 @@ def _card_faults(document: Document, data: Mapping[str, Any]) -> Iterator[Fault]
     def fault(path: KeyPath, message: str) -> Fault:
         return document.fault(path, f"{'.'.join(map(str, path))}: {message}")
 
-    for key in ("extension", "rules_extension"):
+    for key in ("extension", "rules_extension", "feedback_extension"):
         if _EXTENSION.fullmatch(data[key]) is None:
             yield fault((key,), "must be a name in reverse-domain order")
     for key in ("source_path", "rule_path"):
