@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from bench.hook_call import PATH, call_body, measure_call
 from bench.layers import measure
 from bench.load import Result, request_bytes, run
 from bench.lookups import main as lookups
@@ -47,6 +48,7 @@ def _throughput(pid: int, port: int, rounds: int, seconds: float, connections: i
     requests = {"empty endpoint": request_bytes("/floor/", b'{"hello": "world"}')}
     for name in EXAMPLES:
         requests[name] = request_bytes("/v1/evaluations", (ROOT / "examples" / f"{name}.request.json").read_bytes())
+    requests["hook call, 8 Bundles"] = request_bytes(PATH, call_body())
     results: dict[str, list[Result]] = {name: [] for name in requests}
     spent: dict[str, list[float]] = {name: [] for name in requests}
     for request in requests.values():
@@ -83,9 +85,11 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _layers() -> None:
-    for name in EXAMPLES:
-        layers = measure(ROOT / "examples" / f"{name}.request.json")
-        total = sum(layers.values())
+    measured = {name: measure(ROOT / "examples" / f"{name}.request.json") for name in EXAMPLES}
+    measured["hook call, 8 Bundles"] = measure_call()
+    for name, layers in measured.items():
+        # What stands indented is a part of the layer before it.
+        total = sum(spent for layer, spent in layers.items() if not layer.startswith(" "))
         print(f"\n{name}: {total:.0f} us without HTTP")
         for layer, spent in layers.items():
             print(f"  {layer:18}{spent:7.0f} us{100 * spent / total:6.0f} %")
