@@ -4,8 +4,6 @@ import io
 import json
 import logging
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -22,6 +20,7 @@ from service.api.problems import KINDS, LARGEST_BODY, SHOWN_AT_MOST
 from service.app import create_app
 from service.assessment import Assessor, IncompleteEvaluation
 from service.settings import Settings
+from tests.browser import needs_browser, page_at
 
 EVALUATIONS = "/v1/evaluations"
 PROBLEM = "application/problem+json"
@@ -794,27 +793,13 @@ def test_the_page_asks_nobody_else_for_anything(client: FlaskClient) -> None:
     assert client.get("/docs/swagger-ui.css").content_type == "text/css; charset=utf-8"
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here to open /docs with")
+@needs_browser
 def test_the_page_shows_the_operations_in_a_browser(app: Flask, tmp_path: Path) -> None:
     """Under its own strict policy, with no network but this service."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     Thread(target=server.serve_forever, daemon=True).start()
-    command = [
-        str(BROWSER),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        f"--user-data-dir={tmp_path}",
-        "--virtual-time-budget=30000",
-        "--dump-dom",
-        f"http://127.0.0.1:{server.server_port}/docs#/evaluations/create_evaluation",
-    ]
     try:
-        page = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        page = page_at(f"http://127.0.0.1:{server.server_port}/docs#/evaluations/create_evaluation", tmp_path)
     finally:
         server.shutdown()
         server.server_close()
