@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from service.knowledge import KnowledgeError, Rulebook, load_rulebook
+from service.knowledge.hooks_file import Hooks, load_hooks
 from service.settings import Settings, from_environment
 from service.terminology import TerminologyError
 
@@ -31,20 +32,21 @@ def main(arguments: list[str] | None = None) -> int:
     settings = from_environment()
     try:
         rulebook = load_rulebook(settings.rules)
+        hooks = load_hooks(settings.rules, rulebook.vocabulary)
     except KnowledgeError as error:
         for fault in error.faults:
             print(f"{settings.rules.name}/{fault}", file=sys.stderr)
         print(f"{len(error.faults)} faults", file=sys.stderr)
         return 1
     if options.command == "check":
-        return _check(rulebook)
+        return _check(rulebook, hooks)
     if options.command == "terminology":
         release = options.release if options.action == "import" else None
         return _terminology(rulebook, settings, release, getattr(options, "output", None))
     return _openapi(rulebook, settings.contract, options.check)
 
 
-def _check(rulebook: Rulebook) -> int:
+def _check(rulebook: Rulebook, hooks: Hooks) -> int:
     from service.api.schemas import refused_cases
     from service.assessment.cases import check_cases
 
@@ -56,7 +58,9 @@ def _check(rulebook: Rulebook) -> int:
     for fault in faults:
         print(f"rules/{fault}", file=sys.stderr)
     cases = sum(len(rule.cases) for rule in rulebook.rules.values())
-    print(f"{len(rulebook.rules)} rules, {cases} cases, {len(faults)} faults; {rulebook.digest}")
+    offered = f"{len(hooks.services)} hook services, {len(hooks.prefetch) + len(hooks.combined)} queries"
+    codes = f"{len(rulebook.vocabulary.fhir.results)} LOINC codes"
+    print(f"{len(rulebook.rules)} rules, {cases} cases, {offered}, {codes}, {len(faults)} faults; {rulebook.digest}")
     return 1 if faults else 0
 
 

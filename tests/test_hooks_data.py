@@ -3,18 +3,22 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from service.fhir.read import ChartReader
 from service.hooks.discovery import default_hooks, discovery, enabled_services
-from service.knowledge import Rulebook
+from service.knowledge import Rulebook, load_rulebook
 from service.knowledge.errors import KnowledgeError
 from service.knowledge.hooks_file import HOOKS, Hooks, load_hooks
 from service.knowledge.prefetch_query import faults_of
 from service.settings import Settings
+from service.terminology import Recogniser
 
 SCHEMA = json.loads(Path(__file__).with_name("cds_hooks.schema.json").read_text(encoding="utf-8"))
 
@@ -79,10 +83,10 @@ def test_one_key_for_each_analyte_with_codes_of_the_vocabulary(hooks: Hooks, rul
     assert "49054-0" not in hooks.prefetch["vitd25oh"].query
 
 
-def test_what_is_asked_for_is_read(hooks: Hooks, rulebook: Rulebook) -> None:
-    """Every prefetch key is one that the reader of charts knows."""
-    fhir = rulebook.vocabulary.fhir
-    assert {*hooks.prefetch, *hooks.combined} == {*fhir.labs_of_key, *fhir.resources_of_key}
+def test_what_is_asked_for_is_read(rulebook: Rulebook) -> None:
+    """The files agree as they are, and every prefetch key is one that the reader of charts knows."""
+    hooks = load_hooks(Settings().rules, rulebook.vocabulary)
+    assert {*hooks.prefetch, *hooks.combined} == set(ChartReader(rulebook.vocabulary, Recogniser.of(rulebook)).keys)
 
 
 def test_no_query_asks_for_the_user_or_for_all_patients(hooks: Hooks) -> None:
@@ -146,13 +150,6 @@ def test_override_reasons_are_of_the_code_system(hooks: Hooks) -> None:
     assert all(4 <= len(override[key]) <= 6 for key in ("caution", "labs", "forms"))
 
 
-def test_labs_that_are_no_laboratory_tests_exist(hooks: Hooks, rulebook: Rulebook) -> None:
-    """And the drug classes that say what an order is of."""
-    assert set(hooks.cards["laboratory_order"]["not_laboratory"]) <= set(rulebook.vocabulary.labs)
-    classes = {key for keys in hooks.cards["agents"].values() for key in keys}
-    assert classes <= set(rulebook.vocabulary.drug_classes)
-
-
 @pytest.mark.parametrize(
     ("file", "old", "new", "fault"),
     [
@@ -176,15 +173,120 @@ def test_labs_that_are_no_laboratory_tests_exist(hooks: Hooks, rulebook: Ruleboo
 )
 def test_a_mistake_is_refused_with_its_line(tmp_path: Path, file: str, old: str, new: str, fault: str) -> None:
     """One change to the real files, one fault at the line of the change or of what it belongs to."""
-    shutil.copytree(Settings().rules / "fhir", tmp_path / "fhir")
-    path = tmp_path / "fhir" / f"{file}.yaml"
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    change(tmp_path, file, old, new)
     with pytest.raises(KnowledgeError) as caught:
         load_hooks(tmp_path)
     assert any(fault in one.message for one in caught.value.faults), str(caught.value)
     assert all(one.file == f"fhir/{file}.yaml" and one.line >= 1 for one in caught.value.faults)
+
+
+def change(folder: Path, file: str, old: str, new: str) -> int:
+    """Copy `rules/fhir` there with one change; the line that it is in."""
+    shutil.copytree(Settings().rules / "fhir", folder / "fhir")
+    path = folder / "fhir" / f"{file}.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return text[: text.index(old)].count("\n") + 1
+
+
+ALBUMIN = "code=http://loinc.org|1751-7"
+OTC = "otc: [MedicationStatement, MedicationRequest]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        (ALBUMIN, "code=http://loinc.org|2823-3", "prefetch.albumin.query: 2823-3 is not a code that"),
+        (ALBUMIN, "code=http://loinc.org|1751-8", "prefetch.albumin.query: 1751-8 is not a code that"),
+        (ALBUMIN, "code=http://snomed.info/sct|1751-7", "'http://snomed.info/sct|1751-7' is not a LOINC code"),
+        (ALBUMIN, "code=1751-7", "'1751-7' is not a LOINC code with its system"),
+        (ALBUMIN, "category=laboratory", "prefetch.albumin.query: names no code"),
+        (ALBUMIN, "code:in=http://example.org/ValueSet/albumin", "names a set of codes"),
+        ("http://loinc.org|98979-8,", "http://loinc.org|48642-3,", "48642-3 is only shown"),
+        ("Condition?patient={{context.patientId}}&category=problem-list-item&clinical-status=active",
+         "Observation?patient={{context.patientId}}&category=problem-list-item",
+         "prefetch.conditions.query: brings Observation, and Condition is"),
+        ("query: \"Patient/", "query: \"Encounter/", "prefetch.patient.query: brings Encounter, and Patient is"),
+        ("intent=order,plan", "intent=order,proposal", "the intent 'proposal', which is not used"),
+        ("intent=order,plan&status=active", "intent=order&status=on-hold", "the status 'on-hold', which is not used"),
+        ("clinical-status=active", "clinical-status=resolved", "the clinical-status 'resolved', which is not used"),
+        ("pth]\n\nservices", "pth, otc]\n\nservices", "combined.labs.stands_for: what 'otc' brings is not read here"),
+    ],
+)  # fmt: skip
+def test_a_query_for_what_is_not_read_is_refused(
+    tmp_path: Path, rulebook: Rulebook, old: str, new: str, fault: str
+) -> None:
+    """Each is what 2.0.1 allows, and would bring what is left out as soon as it comes. With file and line."""
+    line = change(tmp_path, "services", old, new)
+    load_hooks(tmp_path)
+    with pytest.raises(KnowledgeError) as caught:
+        load_hooks(tmp_path, rulebook.vocabulary)
+    (found,) = caught.value.faults
+    assert fault in found.message
+    assert (found.file, found.line) == ("fhir/services.yaml", line)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "faults"),
+    [
+        # A key of services.yaml that nothing reads, and one that is read and that nobody asks for.
+        ("observations", "  phosphate: [phosphate]\n", "", ["prefetch.phosphate: is not a key that is read"]),
+        ("observations", "  pth: [pth]\n", "  pth: [pth]\n  potassium: [potassium]\n",
+         ["prefetch: 'potassium' is read, and nothing asks for it"]),
+        ("observations", "every_lab: [labs]", "every_lab: []", ["combined.labs: is not a key that is read"]),
+        ("resources", f"  {OTC}\n", "", ["prefetch.otc: is not a key that is read"]),
+        ("resources", OTC, f"{OTC}\n  therapy: [MedicationRequest]",
+         ["prefetch: 'therapy' is read, and nothing asks for it"]),
+        ("resources", OTC, "otc: [MedicationRequest]", ["brings MedicationStatement, and MedicationRequest is read"]),
+        # What was read under a key no longer is.
+        ("observations", "  albumin: [albumin]\n", "  albumin: [cystatin_c]\n",
+         ["1751-7 is not a code that observations.yaml reads under this key"]),
+        ("resources", "used: [order, plan, original-order", "used: [order, original-order",
+         ["asks for the intent 'plan', which is not used"]),
+        # Words of cards.yaml.
+        ("cards", "not_laboratory: [ecg]", "not_laboratory: [ekg]",
+         ["laboratory_order.not_laboratory: 'ekg' is no lab"]),
+        ("cards", "vitamin_d: [plain_vitamin_d,", "vitamin_d: [vitamin_d,",
+         ["agents.vitamin_d: 'vitamin_d' is no drug class"]),
+        ("cards", "code_system: http://loinc.org", "code_system: https://loinc.org",
+         ["laboratory_order.code_system: is not the address that resources.yaml gives loinc"]),
+        ("cards", "code_system: http://www.nlm", "code_system: https://www.nlm", ["gives rxnorm"]),
+        ("cards", "system: 'http://snomed.info/sct'", "system: 'http://snomed.info/sct/x'", ["gives snomed"]),
+        ("cards", "  refuted: refuted\n", "", ["has no words for 'refuted'"]),
+    ],
+)  # fmt: skip
+def test_the_files_have_to_agree(tmp_path: Path, file: str, old: str, new: str, faults: list[str]) -> None:
+    """The same through the reading of all rules: a change to one file that another one does not follow."""
+    shutil.copytree(Settings().rules, tmp_path / "rules")
+    shutil.rmtree(tmp_path / "rules" / "fhir")
+    change(tmp_path / "rules", file, old, new)
+    if (file, old) == ("cards", "  refuted: refuted\n"):
+        quiet = tmp_path / "rules" / "fhir" / "cards.yaml"
+        quiet.write_text(quiet.read_text(encoding="utf-8").replace("not_ordered, refuted,", "not_ordered,"), "utf-8")
+    with pytest.raises(KnowledgeError) as caught:
+        load_hooks(tmp_path / "rules", load_rulebook(tmp_path / "rules").vocabulary)
+    assert {one.file for one in caught.value.faults} <= {"fhir/services.yaml", "fhir/cards.yaml"}
+    for fault in faults:
+        assert any(fault in one.message for one in caught.value.faults), str(caught.value)
+
+
+def test_the_check_command_reads_what_is_offered_to_ehrs(tmp_path: Path) -> None:
+    """It counts the services, and a fault in them is a fault of the rules."""
+    for name in ("service", "rules"):
+        shutil.copytree(
+            Path(__file__).parent.parent / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    command = [sys.executable, "-m", "service", "check"]
+    good = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert good.returncode == 0, good.stderr
+    assert re.search(r"cases, 3 hook services, 13 queries, \d+ LOINC codes, 0 faults; sha256:", good.stdout)
+    shutil.rmtree(tmp_path / "rules" / "fhir")
+    line = change(tmp_path / "rules", "services", ALBUMIN, "code=http://loinc.org|2823-3")
+    bad = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert bad.returncode == 1
+    assert bad.stderr.startswith(f"rules/fhir/services.yaml:{line}: prefetch.albumin.query: 2823-3 is not a code")
+    assert bad.stdout == ""
 
 
 def test_a_file_that_is_missing_is_said(tmp_path: Path) -> None:

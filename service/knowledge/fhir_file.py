@@ -141,9 +141,9 @@ class _Resources(Strict):
 
 def read_fhir(folder: Path, labs: Mapping[str, Lab], faults: list[Fault]) -> FhirMap:
     """The map; what is wrong with it is added to ``faults``."""
-    observations = _read(folder, "observations", _Observations(), faults)
-    units = _read(folder, "units", _Units(), faults)
-    resources = _read(folder, "resources", _Resources(), faults)
+    observations = read_part(folder, "observations", _Observations(), faults)
+    units = read_part(folder, "units", _Units(), faults)
+    resources = read_part(folder, "resources", _Resources(), faults)
     labs_of_key: dict[str, frozenset[str]] = {}
     results: dict[str, ResultCode] = {}
     if observations is not None:
@@ -171,7 +171,8 @@ def read_fhir(folder: Path, labs: Mapping[str, Lab], faults: list[Fault]) -> Fhi
     )
 
 
-def _read(folder: Path, name: str, schema: Strict, faults: list[Fault]) -> tuple[Document, dict[str, Any]] | None:
+def read_part(folder: Path, name: str, schema: Strict, faults: list[Fault]) -> tuple[Document, dict[str, Any]] | None:
+    """One file of ``fhir/`` and what its schema makes of it; None, and why, where it cannot be used."""
     shown = f"fhir/{name}.yaml"
     path = folder / "fhir" / f"{name}.yaml"
     if not path.exists():

@@ -12,12 +12,14 @@ from typing import Any
 from marshmallow import fields
 
 from service.clinical.outcome import SEVERITIES
+from service.knowledge import hooks_check
 from service.knowledge.errors import Fault, KnowledgeError
-from service.knowledge.fields import Flag, Key, Strict, Text, Whole, Words, load
+from service.knowledge.fhir_file import read_part
+from service.knowledge.fields import Flag, Key, Strict, Text, Whole, Words
 from service.knowledge.prefetch_query import faults_of
 from service.knowledge.rule_schema import CATEGORIES
-from service.knowledge.vocabulary import CERTAINTIES
-from service.knowledge.yaml_file import Document, KeyPath, read_document
+from service.knowledge.vocabulary import CERTAINTIES, Vocabulary
+from service.knowledge.yaml_file import Document, KeyPath
 
 HOOKS = ("patient-view", "order-select", "order-sign")
 INDICATORS = ("info", "warning", "critical")
@@ -96,6 +98,7 @@ class Prefetch:
     key: str
     what: str
     """How people call it."""
+    why: str
     query: str
     stands_for: tuple[str, ...] = ()
     """The keys in whose place it may come."""
@@ -143,6 +146,7 @@ class _Hook(Strict):
 
 class _Prefetch(Strict):
     what = Text(required=True)
+    why = Text(required=True)
     query = Text(required=True)
 
 
@@ -269,49 +273,37 @@ class _Cards(Strict):
     orders = _map(Text())
 
 
-FILES = ("services", "cards")
-"""The files of ``fhir/`` that are read here."""
+def load_hooks(folder: Path, vocabulary: Vocabulary | None = None) -> Hooks:
+    """Read both files below ``folder``. Raises KnowledgeError with every fault found.
 
-
-def load_hooks(folder: Path) -> Hooks:
-    """Read both files below ``folder``. Raises KnowledgeError with every fault found."""
+    With ``vocabulary`` they are also held against what the rest of the rules reads and knows.
+    """
     faults: list[Fault] = []
-    services, offered = _read(folder, "services", _Services(), faults)
-    cards, words = _read(folder, "cards", _Cards(), faults)
-    if services is not None and offered is not None:
-        faults.extend(_service_faults(services, offered))
-    if cards is not None and words is not None:
-        faults.extend(_card_faults(cards, words))
-    if faults or offered is None or words is None:
+    services = read_part(folder, "services", _Services(), faults)
+    cards = read_part(folder, "cards", _Cards(), faults)
+    if services is not None:
+        faults.extend(_service_faults(*services))
+        if vocabulary is not None:
+            faults.extend(hooks_check.service_faults(*services, vocabulary.fhir))
+    if cards is not None:
+        faults.extend(_card_faults(*cards))
+        if vocabulary is not None:
+            faults.extend(hooks_check.card_faults(*cards, vocabulary))
+    if faults or services is None or cards is None:
         raise KnowledgeError(faults)
+    offered, words = services[1], cards[1]
     return Hooks(
         specification=offered["specification"],
         prefetch=MappingProxyType({key: Prefetch(key, **one) for key, one in offered["prefetch"].items()}),
         combined=MappingProxyType(
             {
-                key: Prefetch(key, one["what"], one["query"], tuple(one["stands_for"]))
+                key: Prefetch(key, **one | {"stands_for": tuple(one["stands_for"])})
                 for key, one in offered["combined"].items()
             }
         ),
         services=MappingProxyType({one["id"]: _service(one, offered["hooks"]) for one in offered["services"]}),
         cards=MappingProxyType({**words, "indicators": _indicators(words["indicators"])}),
     )
-
-
-def _read(
-    folder: Path, name: str, schema: Strict, faults: list[Fault]
-) -> tuple[Document | None, dict[str, Any] | None]:
-    path = folder / "fhir" / f"{name}.yaml"
-    shown = f"fhir/{name}.yaml"
-    if not path.exists():
-        faults.append(Fault(shown, 1, "the file is missing"))
-        return None, None
-    try:
-        document = read_document(path, shown)
-    except KnowledgeError as error:
-        faults.extend(error.faults)
-        return None, None
-    return document, load(schema, document, (), document.data, faults)
 
 
 def _service(one: Mapping[str, Any], hooks: Mapping[str, Any]) -> Service:
