@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
+import yaml
+from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 
 from service.fhir.read import ChartReader
@@ -294,3 +296,26 @@ def test_a_file_that_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(KnowledgeError) as caught:
         load_hooks(tmp_path)
     assert [one.file for one in caught.value.faults] == ["fhir/cards.yaml", "fhir/services.yaml"]
+
+
+def test_the_vocabulary_shows_what_is_read_from_fhir(client: FlaskClient) -> None:
+    """Codes with their property, in order of preference; those that are only shown; units; keys."""
+    written = yaml.safe_load((Settings().rules / "fhir" / "observations.yaml").read_text(encoding="utf-8"))
+    shown = {one["key"]: one["fhir"] for one in json.loads(client.get("/v1/vocabulary").data)["labs"]}
+    for lab, codes in written["observations"].items():
+        used = [one for one in shown[lab]["codes"] if one["used"]]
+        assert [(one["loinc"], one["property"]) for one in used[: len(codes)]] == [
+            (one["loinc"], one["property"]) for one in codes
+        ]
+    obsolete = [one["loinc"] for one in shown["egfr"]["codes"] if not one["used"]]
+    assert obsolete == [one["loinc"] for one in written["only_shown"]["egfr"]]
+    assert shown["vitamin_d_25oh"]["prefetch"] == ["vitd25oh", "labs"]
+    assert shown["potassium"]["prefetch"] == ["labs"]
+    assert {one["unit"]: one["property"] for one in shown["magnesium"]["units"]} == {
+        "mmol/L": "molar",
+        "mg/dL": "mass",
+        "meq/L": "molar",
+    }
+    assert shown["ecg"] == {"codes": [], "units": [], "prefetch": []}
+    counted = json.loads(client.get("/v1/knowledge").data)["counts"]["fhir_codes"]
+    assert counted == sum(len(one["codes"]) for one in shown.values()) > 40

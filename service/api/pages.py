@@ -42,6 +42,7 @@ class Counts(StrictSchema):
     forms = integer()
     drugs = integer()
     sources = integer()
+    fhir_codes = integer("LOINC codes of results that are read from FHIR.")
 
 
 class Knowledge(KnowledgeMark):
@@ -169,6 +170,29 @@ class LabSources(StrictSchema):
     ranges = strings(always=False)
 
 
+class ResultCode(StrictSchema):
+    """A code of an Observation."""
+
+    loinc = string()
+    property = string("The property it says is measured; null: any. The unit of a result decides.", null=True)
+    used = boolean("false: understood and shown, and its value is never used.")
+
+
+class ResultUnit(StrictSchema):
+    """A unit of an Observation; other spellings of it are read too."""
+
+    unit = string()
+    property = string("What it measures; null: not said.", null=True)
+
+
+class FromFhir(StrictSchema):
+    """How results are read from FHIR R4, for CDS Hooks."""
+
+    codes = many(ResultCode, "Of results of one moment the first is taken.")
+    units = many(ResultUnit)
+    prefetch = strings("Prefetch keys that may bring it.")
+
+
 class Lab(Word):
     """An analyte."""
 
@@ -180,6 +204,7 @@ class Lab(Word):
     units = by_key(fields.Nested(LabUnit), "By UCUM code.")
     swap_hint = many(SwapHint)
     answered_by = strings("Other labs that answer a question for this one.")
+    fhir = one(FromFhir)
     sources = one(LabSources)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from service.knowledge.rule import Rule
 from service.knowledge.rulebook import Rulebook
+from service.knowledge.vocabulary import Vocabulary
 
 
 def plain(value: Any) -> Any:
@@ -90,6 +91,7 @@ def describe_knowledge(rulebook: Rulebook) -> dict[str, Any]:
             "forms": len(vocabulary.forms),
             "drugs": len(vocabulary.drugs),
             "sources": len(vocabulary.sources),
+            "fhir_codes": len(vocabulary.fhir.results),
         },
         "inactive_rules": list(rulebook.inactive),
         "source_attributes": [dict(one) for one in about["source_attributes"]],
@@ -106,7 +108,7 @@ def describe_vocabulary(rulebook: Rulebook) -> dict[str, Any]:
     vocabulary = rulebook.vocabulary
     return {
         "goals": _entries(vocabulary.goals),
-        "labs": _entries(vocabulary.labs),
+        "labs": [{**one, "fhir": _from_fhir(vocabulary, one["key"])} for one in _entries(vocabulary.labs)],
         "vitals": _entries(vocabulary.vitals),
         "symptoms": _entries(vocabulary.symptoms),
         "conditions": _entries(vocabulary.conditions),
@@ -118,6 +120,18 @@ def describe_vocabulary(rulebook: Rulebook) -> dict[str, Any]:
         "caveats": _entries(vocabulary.caveats),
         "statements": _entries(vocabulary.statements),
         "sources": [{"key": one.key, "url": one.url, **plain(one.data)} for one in vocabulary.sources.values()],
+    }
+
+
+def _from_fhir(vocabulary: Vocabulary, lab: str) -> dict[str, Any]:
+    """How results of a lab are read from FHIR: codes in order of preference, units, and prefetch keys."""
+    fhir = vocabulary.fhir
+    codes = sorted((one for one in fhir.results.values() if one.lab == lab), key=lambda one: (one.only_shown, one.rank))
+    units = ((unit, fhir.unit(unit)) for unit in vocabulary.labs[lab].units)
+    return {
+        "codes": [{"loinc": one.loinc, "property": one.property, "used": not one.only_shown} for one in codes],
+        "units": [{"unit": unit, "property": meant.property if meant is not None else None} for unit, meant in units],
+        "prefetch": [key for key, labs in fhir.labs_of_key.items() if lab in labs],
     }
 
 
