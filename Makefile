@@ -15,16 +15,18 @@ export HOST PORT
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types openapi openapi-check examples bench lock clean setup setup-dev
+.PHONY: help serve test check lint types openapi openapi-check docs docs-check examples bench lock clean setup setup-dev
 
 help:
 	@echo 'make serve          set up and serve on $(HOST):$(PORT)'
-	@echo 'make test           set up and run every check: lint, types, check, openapi-check, pytest'
+	@echo 'make test           set up and run every check: lint, types, check, openapi-check, docs-check, pytest'
 	@echo 'make check          load and verify the rules and their worked examples'
 	@echo 'make lint           ruff: rules and formatting'
 	@echo 'make types          mypy'
 	@echo 'make openapi        write openapi.yaml anew'
 	@echo 'make openapi-check  say whether openapi.yaml is what the code describes'
+	@echo 'make docs           write the generated parts of docs/integrating.md anew'
+	@echo 'make docs-check     say whether they are what the rules say'
 	@echo 'make examples       write the answers of examples/ anew'
 	@echo 'make bench          measure against an empty endpoint'
 	@echo 'make lock           choose the newest allowed versions and write the lock files'
@@ -40,7 +42,7 @@ serve: setup
 	@$(python) -m service terminology build >/dev/null
 	@exec $(python) -m gunicorn --config deploy/gunicorn.conf.py
 
-test: lint types check openapi-check
+test: lint types check openapi-check docs-check
 	$(python) -m pytest $(PYTEST_ARGS)
 
 lint: setup-dev
@@ -58,6 +60,12 @@ openapi: setup-dev
 
 openapi-check: setup-dev
 	$(python) -m service openapi --check
+
+docs: setup-dev
+	$(python) -m service integrating
+
+docs-check: setup-dev
+	$(python) -m service integrating --check
 
 examples: setup-dev
 	LOG_LEVEL=error $(python) -m tools.write_examples

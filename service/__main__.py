@@ -1,4 +1,4 @@
-"""``python -m service check | openapi [--check] | terminology build | terminology import DIR``."""
+"""What ``python -m service`` can do: check, openapi, integrating, terminology build, terminology import."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 from service.knowledge import KnowledgeError, Rulebook, load_rulebook
 from service.knowledge.hooks_file import Hooks, load_hooks
-from service.settings import Settings, from_environment
+from service.settings import HOME, Settings, from_environment
 from service.terminology import TerminologyError
+
+INTEGRATING = HOME / "docs" / "integrating.md"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("check", help="read the rules, run every worked case")
     openapi = commands.add_parser("openapi", help="write openapi.yaml from the schemas")
     openapi.add_argument("--check", action="store_true", help="only compare; fail when it would change")
+    integrating = commands.add_parser("integrating", help="write what follows the rules in docs/integrating.md")
+    integrating.add_argument("--check", action="store_true", help="only compare; fail when it would change")
     terminology = commands.add_parser("terminology", help="the table of medications").add_subparsers(
         dest="action", required=True
     )
@@ -43,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "terminology":
         release = options.release if options.action == "import" else None
         return _terminology(rulebook, settings, release, getattr(options, "output", None))
+    if options.command == "integrating":
+        return _integrating(rulebook, hooks, INTEGRATING, options.check)
     return _openapi(rulebook, settings.contract, options.check)
 
 
@@ -83,12 +89,26 @@ def _terminology(rulebook: Rulebook, settings: Settings, release: Path | None, o
 def _openapi(rulebook: Rulebook, path: Path, only_compare: bool) -> int:
     from service.api.contract import render
 
-    text = render(rulebook)
+    return _written(path, render(rulebook), only_compare, "is not what the schemas say; run: make openapi")
+
+
+def _integrating(rulebook: Rulebook, hooks: Hooks, path: Path, only_compare: bool) -> int:
+    from service.hooks.sheet import render
+
+    try:
+        text = render(path.read_text(encoding="utf-8"), hooks, rulebook.vocabulary)
+    except ValueError as error:
+        print(f"{path.name}: {error}", file=sys.stderr)
+        return 1
+    return _written(path, text, only_compare, "is not what the rules say; run: make docs")
+
+
+def _written(path: Path, text: str, only_compare: bool, complaint: str) -> int:
     if not only_compare:
         path.write_text(text, encoding="utf-8")
         return 0
     if path.read_text(encoding="utf-8") != text:
-        print(f"{path.name} is not what the schemas say; run: make openapi", file=sys.stderr)
+        print(f"{path.name} {complaint}", file=sys.stderr)
         return 1
     return 0
 
