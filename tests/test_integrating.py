@@ -341,3 +341,52 @@ def test_the_readme_shows_a_real_answer(served: FlaskClient) -> None:
         ],
         "data": {key: data[key]["text"] for key in ("conditions", "egfr", "otc")},
     }
+
+
+def magnesium_order(hook: str, prefetch: dict[str, Any]) -> dict[str, Any]:
+    """The call of the example with another prefetch; on patient-view as a medicine that is taken."""
+    sent: dict[str, Any] = json.loads(EXAMPLE.read_text(encoding="utf-8"))
+    draft = sent["context"]["draftOrders"]["entry"][0]["resource"]
+    if hook == "patient-view":
+        taken = {**draft, "resourceType": "MedicationStatement", "status": "active"}
+        bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": taken}]}
+        context = {"userId": "Practitioner/example", "patientId": "example"}
+        return {**sent, "hook": hook, "context": context, "prefetch": {**prefetch, "otc": bundle}}
+    return {**sent, "prefetch": prefetch}
+
+
+NONE = {"resourceType": "Bundle", "type": "searchset"}
+
+
+def test_what_is_said_to_happen_without_data_happens(served: FlaskClient) -> None:
+    """The table of what is not supplied, row by row."""
+    patient = json.loads(EXAMPLE.read_text(encoding="utf-8"))["prefetch"]["patient"]
+
+    def ask(hook: str, **prefetch: Any) -> tuple[int, str, dict[str, Any]]:
+        said = served.post(f"/cds-services/mgvd-{hook}", json=magnesium_order(hook, prefetch))
+        answer = json.loads(said.data)
+        return said.status_code, json.dumps(answer.get("cards")), answer.get("extension", {}).get(ASSESSMENT, {})
+
+    status, cards, said = ask("order-sign")
+    assert status == 200
+    assert "Kidney function is not known well enough, so no magnesium dose is given" in cards
+    assert "How old is the patient?" in cards
+    assert "Which conditions does the patient have" in cards
+    assert "**Not assessed:**" in cards
+    held = {word for one in said["heldBack"] for word in one["holdsBack"]}
+    assert "magnesium_dose" in held
+    assert {"/patient/age_years", "/conditions"} <= {one["missing"] for one in said["notEvaluated"]}
+    for hook, prefetch, shown in (
+        ("order-sign", {"patient": patient, "conditions": NONE}, True),
+        ("patient-view", {"patient": patient, "conditions": NONE}, False),
+    ):
+        status, cards, said = ask(hook, **prefetch)
+        assert status == 200
+        assert ("gate-mg-kidney-function-unknown" in cards) == shown
+        assert ("ServiceRequest" in cards) == shown
+        assert ("magnesium-kidney-function-unknown" in said["notOnACard"].get("cautions", ())) != shown
+    assert ask("patient-view")[0] == 412
+    _, _, said = ask("order-sign", patient=patient, medications=NONE)
+    assert [one["key"] for one in said["notes"] if one["reason"] == "list_not_whole"] == ["otc"]
+    _, _, said = ask("order-sign", patient={**patient, "birthDate": "2020-01-01"})
+    assert said["disposition"] == "out_of_scope"
