@@ -138,7 +138,7 @@ def _run(command: list[str | Path], job: Any) -> Any:
 def _javascript(driver: str, job: Any) -> Any:
     node = shutil.which("node")
     if node is None or not any(CLIENTS.glob("js-*")):
-        pytest.skip("Medplum and the FHIR validators are not installed (tools/clients.sh says why): not tested with")
+        pytest.skip("Medplum and the FHIR validators are not installed: nothing is tested with them (tools/clients.sh)")
     return _run([node, DRIVERS / driver, MODULES], job)
 
 
@@ -161,7 +161,7 @@ def healthchain(server: Server, tmp_path: Path) -> Client:
 
     def run(task: str, hook: str = "", prefetch: Json | None = None, *, whole: bool = True, **job: Any) -> Json:
         if not any(CLIENTS.glob("py-*")):
-            pytest.skip("HealthChain is not installed (tools/clients.sh says why): not tested with it")
+            pytest.skip("HealthChain is not installed: nothing is tested with it (tools/clients.sh says why)")
         file = tmp_path / "prefetch.json"
         file.write_text(json.dumps(prefetch))
         said: Json = _run(

@@ -60,8 +60,8 @@ healthchain() {
         return
     }
     # What has no wheel for this machine would be built for minutes, with compilers that may not be there.
-    "$home/py/bin/python" -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
-        --only-binary :all: --requirement "$wanted/requirements.lock" || {
+    "$home/py/bin/python" -m pip --disable-pip-version-check --no-input --retries 1 install --quiet \
+        --require-hashes --only-binary :all: --requirement "$wanted/requirements.lock" || {
         say "pip could not install what is locked; the reason stands above: $left_out"
         return
     }
