@@ -43,6 +43,7 @@ serve: setup
 	@exec $(python) -m gunicorn --config deploy/gunicorn.conf.py
 
 test: lint types check openapi-check docs-check
+	@tools/clients.sh "$(PYTHON)"
 	$(python) -m pytest $(PYTEST_ARGS)
 
 lint: setup-dev
@@ -77,5 +78,5 @@ lock: setup-dev
 	tools/lock.sh $(python)
 
 clean:
-	rm -rf .venv var .mypy_cache .pytest_cache .ruff_cache .hypothesis build cofactor.egg-info
+	rm -rf .venv .clients var .mypy_cache .pytest_cache .ruff_cache .hypothesis build cofactor.egg-info
 	find service tests deploy tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None, clock: Callable[[], date] = tod
     settings = settings or from_environment()
     logs.configure(settings.log_level)
     rulebook = load_rulebook(settings.rules)
-    offered = load_hooks(settings.rules)
+    offered = load_hooks(settings.rules, rulebook.vocabulary)
     recogniser = Recogniser.of(rulebook, settings.terminology_directory, settings.terminology)
     assessor = Assessor(rulebook, recogniser)
     assessor.self_test()

@@ -21,6 +21,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ["requirements-build.lock", "requirements.lock", "requirements-dev.lock"]
+CLIENTS_LOCK = "tests/clients/requirements.lock"
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 SHELL = shutil.which("sh") or "/bin/sh"
 
@@ -40,7 +41,7 @@ def required(names: list[str]) -> list[Requirement]:
     return [Requirement(name) for name in names]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, CLIENTS_LOCK])
 def test_every_locked_file_has_its_hash(lock: str) -> None:
     assert pins(lock)
     for name, (_, hashes) in pins(lock).items():
@@ -48,7 +49,7 @@ def test_every_locked_file_has_its_hash(lock: str) -> None:
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", value) for value in hashes), name
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, CLIENTS_LOCK, "tests/clients/package-lock.json"])
 def test_no_lock_names_a_place_to_download_from(lock: str) -> None:
     assert not re.search(r"://|--(extra-)?index-url|--find-links|@ ", (ROOT / lock).read_text())
 
@@ -61,6 +62,7 @@ def test_no_lock_names_a_place_to_download_from(lock: str) -> None:
         ("requirements.lock", PROJECT["project"]["dependencies"]),
         ("requirements-dev.lock", PROJECT["project"]["dependencies"]),
         ("requirements-dev.lock", PROJECT["project"]["optional-dependencies"]["dev"]),
+        (CLIENTS_LOCK, PROJECT["dependency-groups"]["clients"]),
     ],
 )
 def test_the_locks_hold_what_the_project_asks_for(lock: str, wanted: list[str]) -> None:
@@ -140,7 +142,7 @@ def test_the_licence_is_complete() -> None:
     assert PROJECT["project"]["license"] == "Apache-2.0"
 
 
-@pytest.mark.parametrize("script", ["tools/setup.sh", "tools/lock.sh", ".ci/run"])
+@pytest.mark.parametrize("script", ["tools/setup.sh", "tools/clients.sh", "tools/lock.sh", ".ci/run"])
 def test_the_scripts_can_be_run(script: str) -> None:
     path = ROOT / script
     assert os.access(path, os.X_OK)
