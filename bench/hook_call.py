@@ -118,7 +118,8 @@ def _condition(key: str, snomed: str, name: str) -> dict[str, Any]:
 def measure_call() -> dict[str, float]:
     """Microseconds of each layer for one call."""
     settings = Settings()
-    rulebook, hooks = load_rulebook(settings.rules), load_hooks(settings.rules, rulebook.vocabulary)
+    rulebook = load_rulebook(settings.rules)
+    hooks = load_hooks(settings.rules, rulebook.vocabulary)
     assessor = Assessor(rulebook)
     reader = RequestReader(rulebook.vocabulary)
     charts = ChartReader(rulebook.vocabulary, assessor.recogniser)
