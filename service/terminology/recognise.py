@@ -98,7 +98,9 @@ class Recogniser:
         text: str = medication.get("name", "")
         code: Mapping[str, Any] = medication.get("code", {})
         named = self._read(text) if text else _NOTHING
-        shown = self._read(code["display"]) if "display" in code else _NOTHING
+        display: str = code.get("display", "")
+        # An EHR often says the same twice.
+        shown = named if display == text else self._read(display) if display else _NOTHING
         by_code, code_route = self._by_code(code) if code else (_NONE, None)
         by_name = named.ingredients | shown.ingredients
         route = medication.get("route") or code_route or named.route or shown.route
