@@ -12,6 +12,8 @@ from service.api.problems import LARGEST_BODY, Problem
 
 JSON = "application/json"
 FHIR_JSON = "application/fhir+json"
+_TAKEN_IN_AT_MOST = 4 * 1024 * 1024
+_PIECE = 64 * 1024
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -59,7 +61,7 @@ def fhir_body(largest: int) -> bytes:
 
 def _not_coded() -> None:
     sent = request.environ
-    coded = sent.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity"
+    coded = (sent.get("HTTP_CONTENT_ENCODING") or "identity").lower() != "identity"
     if coded or sent.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":
         raise Problem("unsupported-media-type", headers={"Accept-Encoding": "identity"})
 
@@ -79,6 +81,23 @@ def _whole_body(largest: int) -> bytes:
     if request.content_length is not None and len(body) != request.content_length:
         raise Problem("bad-request")
     return body
+
+
+def _take_in() -> None:
+    """Read what of the body nobody has read.
+
+    A server closes a connection on which much of it is left, at once and unannounced: the client may lose the answer,
+    and finds out about the connection at its next request.
+    """
+    if not request.environ.get("wsgi.input_terminated"):
+        return
+    left = _TAKEN_IN_AT_MOST
+    try:
+        while left > 0 and (piece := request.environ["wsgi.input"].read(min(left, _PIECE))):
+            left -= len(piece)
+    except Exception:
+        # It breaks off, or has been found out to make no sense; the answer is made already.
+        return
 
 
 def accepts(accept: str, media_type: str) -> bool:
@@ -114,6 +133,7 @@ def install(app: Flask, produces: Mapping[str, str], takes: Mapping[str, frozens
 
     @app.after_request
     def finish(response: Response) -> Response:
+        _take_in()
         if request.method == "OPTIONS" and response.status_code == 200:
             response.status_code = 204
             response.headers.pop("Content-Type", None)
