@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+import re
+from ipaddress import IPv6Address, ip_address
 
 from flask import request
 
@@ -10,7 +11,11 @@ from service.api import logs, outcomes
 from service.api.problems import Problem
 from service.hooks.trust import Caller, Refused, Trust
 
-_FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
+_FORWARDED = re.compile(
+    r"Forwarded|Via|X-(?:Forwarded|Original)-.+|(?:X-Real|X-Client|X-Cluster-Client|True-Client|CF-Connecting)-IP",
+    re.IGNORECASE,
+)
+"""Headers by which proxies say that they are there."""
 _KIND = {401: "unauthorised", 403: "forbidden", 503: "unavailable"}
 
 
@@ -39,9 +44,12 @@ class Gate:
 
 def _from_this_machine() -> bool:
     """Whether nobody stands between: a proxy of this machine has loopback's address and speaks for others."""
-    if any(name in request.headers for name in _FORWARDED):
+    if any(_FORWARDED.fullmatch(name) for name, _ in request.headers):
         return False
     try:
-        return ip_address(request.remote_addr or "").is_loopback
+        address = ip_address(request.remote_addr or "")
     except ValueError:
         return False
+    # A socket for both kinds of addresses writes one of the older kind so.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
