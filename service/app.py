@@ -14,6 +14,7 @@ from service.api import contract, cors, docs, hooks, logs, outcomes, problems, t
 from service.api.gate import Gate
 from service.assessment import Assessor
 from service.hooks.discovery import default_hooks
+from service.hooks.ids import SHORTEST_KEY
 from service.hooks.replay import ReplayUnavailable, open_replay
 from service.hooks.trust import Trust
 from service.hooks.trust_file import load_trust
@@ -36,6 +37,9 @@ def create_app(settings: Settings | None = None, clock: Callable[[], date] = tod
     """The service, ready to answer. A bad rule, or a self-test that fails, stops it here."""
     settings = settings or from_environment()
     logs.configure(settings.log_level)
+    # What whoever starts it may have mistyped comes before what takes its time.
+    trust = _trust(settings.hooks)
+    key = _key(settings.hooks.key_file)
     rulebook = load_rulebook(settings.rules)
     offered = load_hooks(settings.rules, rulebook.vocabulary)
     recogniser = Recogniser.of(rulebook, settings.terminology_directory, settings.terminology)
@@ -51,8 +55,7 @@ def create_app(settings: Settings | None = None, clock: Callable[[], date] = tod
     search = MedicationSearch(recogniser.store, rulebook)
     published = contract.published(settings.contract)
     views.install(app, views.Views(rulebook, assessor, search, published, clock))
-    trust = _trust(settings.hooks)
-    here = _installation(settings, offered, trust)
+    here = _installation(settings, offered, trust, key)
     may_share = cors.allows(settings.hooks.origins, this_machine=trust is None and not settings.hooks.anyone)
     hooks.install(app, hooks.HookViews(rulebook, offered, assessor, here, clock), may_share)
     docs.install(app)
@@ -78,14 +81,14 @@ def _trust(settings: HookSettings) -> Trust | None:
     return trust
 
 
-def _installation(settings: Settings, offered: Hooks, trust: Trust | None) -> hooks.Installation:
+def _installation(settings: Settings, offered: Hooks, trust: Trust | None, key: bytes) -> hooks.Installation:
     here = settings.hooks
     own = here.public_url or f"http://127.0.0.1:{settings.port}"
     return hooks.Installation(
         enabled=here.hooks if here.hooks is not None else default_hooks(offered),
         public_url=trust.public_url if trust is not None else own,
         profile=here.profile,
-        key=_key(here.key_file),
+        key=key,
         gate=Gate(trust, here.anyone),
     )
 
@@ -94,9 +97,12 @@ def _key(path: Path | None) -> bytes:
     if path is None:
         return _NO_SECRET
     try:
-        return path.read_bytes().strip()
+        key = path.read_bytes().strip()
     except OSError as error:
         raise ValueError(f"CDS_HOOKS_KEY_FILE cannot be read: {error.strerror}") from None
+    if len(key) < SHORTEST_KEY:
+        raise ValueError(f"CDS_HOOKS_KEY_FILE must hold at least {SHORTEST_KEY} bytes")
+    return key
 
 
 def served() -> Flask:

@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service.knowledge.hooks_file import HOOKS, PROFILES
+
 HOME = Path(__file__).resolve().parent.parent
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
-_ORIGIN = re.compile(r"https?://[^\s/?#,@]+")
+_ORIGIN = re.compile(
+    r"(?!http://.*:80$|https://.*:443$)https?://(?:[a-z0-9][a-z0-9.-]*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
+"""As browsers write it: in small letters, and without a port that goes without saying."""
 _ADDRESS = re.compile(r"https?://[^\s?#,@]+")
 
 
@@ -79,22 +84,29 @@ def _hooks(environment: Mapping[str, str]) -> HookSettings:
         )
     if trust is not None and environment.get("CDS_HOOKS_PROFILE"):
         raise ValueError("CDS_HOOKS_PROFILE is for callers who are not verified: the list of issuers has its own")
+    profile = environment.get("CDS_HOOKS_PROFILE") or HookSettings.profile
+    if profile not in PROFILES:
+        raise ValueError(f"CDS_HOOKS_PROFILE must be one of: {', '.join(PROFILES)}")
+    hooks = _list(environment, "CDS_HOOKS")
+    if not set(hooks or ()) <= set(HOOKS):
+        raise ValueError(f"CDS_HOOKS must be none, or some of: {', '.join(HOOKS)}; with commas between them")
     origins = _list(environment, "CDS_HOOKS_ORIGINS")
-    for origin in origins or ():
-        if _ORIGIN.fullmatch(origin) is None:
-            raise ValueError("CDS_HOOKS_ORIGINS must be origins such as https://ehr.example, with commas between them")
+    if not all(_ORIGIN.fullmatch(origin) for origin in origins or ()):
+        raise ValueError(
+            "CDS_HOOKS_ORIGINS must be none, or origins as browsers write them, such as https://ehr.example, with "
+            "commas between them"
+        )
     public_url = environment.get("PUBLIC_URL") or None
     if public_url is not None and _ADDRESS.fullmatch(public_url) is None:
         raise ValueError("PUBLIC_URL must be an address such as https://advice.example, without query or fragment")
-    hooks = _list(environment, "CDS_HOOKS")
     return HookSettings(
-        hooks=() if hooks == ("none",) else hooks,
+        hooks=hooks,
         trust=trust,
         anyone=verify == "off",
         replay=environment.get("CDS_HOOKS_REPLAY") or HookSettings.replay,
-        origins=() if origins == ("none",) else origins,
+        origins=origins,
         key_file=_path(environment, "CDS_HOOKS_KEY_FILE"),
-        profile=environment.get("CDS_HOOKS_PROFILE") or "generic",
+        profile=profile,
         public_url=public_url.rstrip("/") if public_url is not None else None,
     )
 
@@ -105,5 +117,11 @@ def _path(environment: Mapping[str, str], name: str) -> Path | None:
 
 
 def _list(environment: Mapping[str, str], name: str) -> tuple[str, ...] | None:
-    said = environment.get(name)
-    return tuple(one.strip() for one in said.split(",") if one.strip()) if said and said.strip() else None
+    """What stands between commas; empty for `none`, and None where nothing is said."""
+    said = environment.get(name, "").strip()
+    if said in ("", "none"):
+        return () if said else None
+    listed = tuple(one.strip() for one in said.split(",") if one.strip())
+    if not listed:
+        raise ValueError(f"{name} has commas and nothing between them")
+    return listed
