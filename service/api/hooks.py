@@ -156,6 +156,7 @@ def install(app: Flask, views: HookViews, may_share: Callable[[str], bool]) -> N
     @app.after_request
     def share(response: Response) -> Response:
         if request.path == ROOT or request.path.startswith(f"{ROOT}/"):
+            response.headers.setdefault("Cache-Control", "no-store")
             cors.share(response, may_share)
         return response
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -53,12 +54,13 @@ KINDS: Mapping[str, Kind] = {
 }
 """Refusals that only these operations have."""
 
+TITLES: Mapping[str, str] = {"unsupported-media-type": "The body must be JSON in UTF-8, not compressed"}
 MEANINGS: Mapping[str, str] = {
     "content-too-large": f"The limit is {LARGEST_CALL // 1024 // 1024} MiB ({LARGEST_CALL:,} bytes).",
     "not-found": "There is no such service here, or it is not switched on.",
     "unsupported-media-type": "The body must be application/json or application/fhir+json in UTF-8, not compressed.",
 }
-"""Where a meaning is another one than elsewhere."""
+"""Where a title or a meaning is another one than elsewhere."""
 
 ISSUES: Mapping[HTTPStatus, str] = {
     HTTPStatus.BAD_REQUEST: "structure",
@@ -74,12 +76,12 @@ ISSUES: Mapping[HTTPStatus, str] = {
 """FHIR issue types (http://hl7.org/fhir/issue-type) by status; whatever else goes wrong is an exception."""
 
 _OF_FAULT: Mapping[str, str] = {"required": "required", "value": "value", "invariant": "invariant"}
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def outcome(problem: Problem) -> Response:
     """The problem as these operations send it."""
-    kind = problem.kind
+    kind = replace(problem.kind, title=TITLES.get(problem.kind.slug, problem.kind.title))
     detail = MEANINGS.get(kind.slug, problem.detail) if problem.detail == kind.meaning else problem.detail
     if kind.status == HTTPStatus.UNAUTHORIZED:
         issues = [_issue(kind, None)]
