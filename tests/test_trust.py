@@ -3,31 +3,29 @@
 Tokens are signed here with `cryptography` alone, so that the library that verifies them is not its own witness.
 """
 
-import http.server
 import json
 import logging
 import os
-import ssl
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.x509.oid import NameOID
 
-from service.hooks.keys import FetchedKeys, KeyFault, Origin, is_public
+from service.hooks.keys import FetchedKeys, KeyFault
+from service.hooks.net import Origin, is_public
 from service.hooks.replay import FileReplay
 from service.hooks.trust import Caller, Reason, Refused, Trust
 from service.hooks.trust_file import TrustError, load_trust
+from tests.tls import certificate, serving
 
 NOW = 1_790_000_000
 ISSUER = "https://ehr.example.org/"
@@ -507,6 +505,8 @@ def test_a_file_that_cannot_be_read_lets_nobody_in(spoilt: str | None, trust: Tr
 
 ENTRY = f'[[issuer]]\niss = "{ISSUER}"\njwks_file = "ehr.json"\n'
 TOP = f'public_url = "{PUBLIC}"\n'
+FHIR = "https://ehr.example.org/fhir/r4"
+SERVER = f'[[issuer.fhir_server]]\nurl = "{FHIR}"\n'
 SANDBOX = '[[issuer]]\niss = "https://sandbox.cds-hooks.org"\njwks_file = "ehr.json"\n'
 
 UNUSABLE = {
@@ -534,6 +534,27 @@ UNUSABLE = {
     "no such ca": (TOP + ENTRY + 'ca_file = "ca.pem"\n', "ca_file cannot be found"),
     "no address": (TOP + ENTRY + 'private_addresses = ["ehr"]\n', "is no address"),
     "the metadata address": (TOP + ENTRY + 'private_addresses = ["169.254.169.254"]\n', "is never allowed"),
+    "no fhir address": (TOP + ENTRY + "[[issuer.fhir_server]]\n", "issuer 1: fhir_server 1: url must be"),
+    "fhir is a string": (TOP + ENTRY + f'fhir_server = "{FHIR}"\n', "fhir_server must be"),
+    "fhir is a list of strings": (TOP + ENTRY + f'fhir_server = ["{FHIR}"]\n', "fhir_server 1: url must be"),
+    "fhir without tls": (TOP + ENTRY + SERVER.replace("https", "http"), "fhir_server 1: url must be"),
+    "fhir without tls on the same machine": (
+        TOP + ENTRY + '[[issuer.fhir_server]]\nurl = "http://127.0.0.1:1/"\n',
+        "fhir_server 1: url must be",
+    ),
+    "fhir with a query": (TOP + ENTRY + SERVER.replace("r4", "r4?a=b"), "fhir_server 1: url must be"),
+    "fhir with an empty query": (TOP + ENTRY + SERVER.replace("r4", "r4?"), "fhir_server 1: url must be"),
+    "fhir with a fragment": (TOP + ENTRY + SERVER.replace("r4", "r4#a"), "fhir_server 1: url must be"),
+    "fhir with a password": (TOP + ENTRY + SERVER.replace("//", "//a:b@"), "fhir_server 1: url must be"),
+    "fhir that leads elsewhere": (TOP + ENTRY + SERVER.replace("r4", "../r4"), "fhir_server 1: url must be"),
+    "fhir with something encoded": (TOP + ENTRY + SERVER.replace("r4", "%2e%2e/r4"), "fhir_server 1: url must be"),
+    "fhir twice": (TOP + ENTRY + SERVER + SERVER.replace("r4", "r4/"), "fhir_server 2: url is listed twice"),
+    "fhir, no such ca": (TOP + ENTRY + SERVER + 'ca_file = "ca.pem"\n', "fhir_server 1: ca_file cannot be found"),
+    "fhir at the metadata address": (
+        TOP + ENTRY + SERVER + 'private_addresses = ["169.254.169.254"]\n',
+        "fhir_server 1: private_addresses: .* is never allowed",
+    ),
+    "unknown in a fhir server": (TOP + ENTRY + SERVER + "token = 'x'\n", "fhir_server 1: token is not known"),
     "the test issuer": (TOP + SANDBOX, "test issuer"),
     "the test issuer's keys": (TOP + ENTRY + 'jku = "https://SANDBOX.cds-hooks.org/x"\n', "test issuer"),
 }
@@ -570,7 +591,23 @@ def test_the_public_address_may_have_a_path_and_on_the_same_machine_no_tls(
 ) -> None:
     (folder / "trust.toml").write_text(f'public_url = "{address}"\n' + ENTRY)
     token = Token().with_claims(aud=address.rstrip("/") + PATH)
-    assert load_trust(folder / "trust.toml", replay, clock).verify(token.bearer(), PATH).issuer == ISSUER
+    trust = load_trust(folder / "trust.toml", replay, clock)
+    assert trust.public_url == address.rstrip("/")
+    assert trust.verify(token.bearer(), PATH).issuer == ISSUER
+
+
+def test_each_issuer_has_its_own_fhir_servers(folder: Path, replay: FileReplay, clock: Clock) -> None:
+    """A caller carries those of its issuer, and nobody any unless they are listed."""
+    (folder / "ca.pem").write_text("")
+    (folder / "trust.toml").write_text(
+        CONFIGURATION + f'[[issuer.fhir_server]]\nurl = "{FHIR}/"\n[[issuer.fhir_server]]\nurl = "https://b.example"\n'
+        'ca_file = "ca.pem"\nprivate_addresses = ["10.1.2.3"]\n'
+    )
+    trust = load_trust(folder / "trust.toml", replay, clock)
+    assert trust.verify(Token().bearer(), PATH).fhir_servers == ()
+    first, second = trust.verify(as_other().bearer(), PATH).fhir_servers
+    assert first == Origin(FHIR)
+    assert second == Origin("https://b.example", frozenset({ip_address("10.1.2.3")}), folder / "ca.pem")
 
 
 # The specification's own example: https://cds-hooks.hl7.org/, version 3.0.0-ballot, "Trusting CDS Clients",
@@ -638,68 +675,27 @@ class KeyServer:
         } | changes)  # fmt: skip
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "keys of a test")])
-    today = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(EC_SMALL.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(EC_SMALL, hashes.SHA256())
-    )
-    (folder / "server.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "server.key").write_bytes(
-        EC_SMALL.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return folder / "server.pem", folder / "server.key"
-
-
 @pytest.fixture
 def key_server(tmp_path: Path) -> Iterator[KeyServer]:
-    public, private = certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(public, private)
+    certified = certificate(tmp_path)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            served.asked.append(self.path)
-            if served.hold is not None and not served.drips:
-                served.hold.wait(10)
-            while served.drips and served.hold is not None and not served.hold.wait(0.02):
-                self.wfile.write(b"H")
-            self.send_response(served.status)
-            for header, value in served.headers.items():
-                self.send_header(header, value)
-            self.end_headers()
-            self.wfile.write(served.body)
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        served.asked.append(handler.path)
+        if served.hold is not None and not served.drips:
+            served.hold.wait(10)
+        while served.drips and served.hold is not None and not served.hold.wait(0.02):
+            handler.wfile.write(b"H")
+        handler.send_response(served.status)
+        for header, value in served.headers.items():
+            handler.send_header(header, value)
+        handler.end_headers()
+        handler.wfile.write(served.body)
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    class Quiet(http.server.ThreadingHTTPServer):
-        def handle_error(self, *_: Any) -> None:
-            """A client that hangs up is what some of the tests are about."""
-
-    server = Quiet(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    served = KeyServer(f"https://127.0.0.1:{server.server_port}/keys?of=ehr", public)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield served
-    if served.hold is not None:
-        served.hold.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(certified, respond) as port:
+        served = KeyServer(f"https://127.0.0.1:{port}/keys?of=ehr", certified[0])
+        yield served
+        if served.hold is not None:
+            served.hold.set()
 
 
 def kids(source: FetchedKeys, kid: str) -> list[str]:
@@ -849,6 +845,8 @@ def test_a_host_of_another_name_is_not_believed(key_server: KeyServer, clock: Cl
         ("192.168.1.1", False),
         ("100.64.0.1", False),
         ("169.254.169.254", False),
+        ("168.63.129.16", False),
+        ("::ffff:168.63.129.16", False),
         ("0.0.0.0", False),
         ("224.0.0.1", False),
         ("255.255.255.255", False),

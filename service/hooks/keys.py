@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import logging
 import os
-import queue
-import socket
-import ssl
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK
+
+from service.hooks.net import FAULTS, Origin, Session, said
 
 log = logging.getLogger("service.hooks.keys")
 
@@ -46,9 +40,6 @@ UNKNOWN_SECONDS = 60
 UNKNOWN_KIDS = 256
 
 _RSA_BITS = range(2048, 8193)
-_NAT64 = IPv6Network("64:ff9b::/96")
-
-Address = IPv4Address | IPv6Address
 
 
 class KeyFault(Exception):
@@ -57,10 +48,6 @@ class KeyFault(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-class _Unfit(Exception):
-    """Why a key set was not fetched or is none, in words of our own."""
 
 
 def strict_object(data: bytes) -> dict[str, Any]:
@@ -172,17 +159,6 @@ class FileKeys:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """The one address that a key set may be fetched from."""
-
-    url: str
-    private_addresses: frozenset[Address] = frozenset()
-    """Addresses inside the own network that the host may have."""
-    ca_file: Path | None = None
-    """Who vouches for the host; None: those whom this machine trusts."""
-
-
-@dataclass(frozen=True)
 class _Held:
     keys: tuple[Key, ...]
     at: float
@@ -235,118 +211,16 @@ class FetchedKeys:
             if missed is not None and now - missed < UNKNOWN_SECONDS:
                 return
         self._tried = now
-        try:
-            self._held = held = _Held(read_keys(fetch(self._origin, self._seconds)), now)
-        except (_Unfit, OSError, http.client.HTTPException, ValueError) as error:
-            said = str(error) if isinstance(error, _Unfit) else type(error).__name__
-            log.warning("key set not fetched", extra={"error": said, "where": self._origin.url})
+        session = Session(self._origin, self._seconds, {"Accept": "application/json"})
+        (got,) = session.get([self._origin.target], LARGEST, read_keys)
+        if isinstance(got, FAULTS):
+            log.warning("key set not fetched", extra={"error": said(got), "where": self._origin.url})
+        elif isinstance(got, Exception):
+            raise got
+        else:
+            self._held = held = _Held(got, now)
         if held is not None and not held.has(kid):
             self._unknown[kid] = now
             self._unknown.move_to_end(kid)
             if len(self._unknown) > UNKNOWN_KIDS:
                 self._unknown.popitem(last=False)
-
-
-def fetch(origin: Origin, seconds: float) -> bytes:
-    """The body at a pinned address, within `seconds` all in all. Raises OSError, HTTPException or an own fault."""
-    # A thread, because neither the look-up of a name nor a server that sends a byte at a time has an end of its own.
-    answer: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-    watch = _Watch()
-
-    def work() -> None:
-        try:
-            answer.put(_get(origin, seconds, watch))
-        except Exception as error:  # handed to the caller, who knows what to do with it
-            answer.put(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        got = answer.get(timeout=seconds)
-    except queue.Empty:
-        raise _Unfit("took too long") from None
-    finally:
-        watch.end()
-    if isinstance(got, Exception):
-        raise got
-    return got
-
-
-class _Watch:
-    """Ends the connection of a thread that nobody waits for any more."""
-
-    def __init__(self) -> None:
-        self._over = threading.Event()
-        self._handles: list[socket.socket] = []
-
-    def over(self, raw: socket.socket) -> None:
-        # A second handle, because TLS takes the first one for itself.
-        self._handles.append(raw.dup())
-        if self._over.is_set():
-            self.end()
-
-    def end(self) -> None:
-        self._over.set()
-        while self._handles:
-            with contextlib.suppress(OSError, IndexError), self._handles.pop() as handle:
-                handle.shutdown(socket.SHUT_RDWR)
-
-
-def _get(origin: Origin, seconds: float, watch: _Watch) -> bytes:
-    url = urlsplit(origin.url)
-    host, port = url.hostname or "", url.port or 443
-    context = ssl.create_default_context(cafile=origin.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
-    with contextlib.closing(connection), _connected(resolve(origin, host, port), port, seconds) as raw:
-        watch.over(raw)
-        connection.sock = context.wrap_socket(raw, server_hostname=host)
-        path = url.path or "/"
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
-        connection.request("GET", f"{path}?{url.query}" if url.query else path, headers=headers)
-        with contextlib.closing(connection.getresponse()) as response:
-            if response.status != HTTPStatus.OK:
-                # A redirect too: where it leads was never on a list.
-                raise _Unfit(f"status {response.status}")
-            if response.getheader("Content-Encoding", "identity") != "identity":
-                raise _Unfit("encoded")
-            body = response.read(LARGEST + 1)
-    if len(body) > LARGEST:
-        raise _Unfit("too large")
-    return body
-
-
-def _connected(addresses: list[Address], port: int, seconds: float) -> socket.socket:
-    # The addresses that were examined are the ones connected to; the name is not looked up a second time.
-    for address in addresses[:-1]:
-        with contextlib.suppress(OSError):
-            return socket.create_connection((str(address), port), timeout=seconds)
-    return socket.create_connection((str(addresses[-1]), port), timeout=seconds)
-
-
-def resolve(origin: Origin, host: str, port: int) -> list[Address]:
-    """The addresses of the host. One that is not public, and not allowed by name, refuses the host altogether."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    addresses = [ip_address(str(entry[4][0])) for entry in found]
-    if not addresses or not all(address in origin.private_addresses or is_public(address) for address in addresses):
-        raise _Unfit("address not allowed")
-    return addresses
-
-
-def is_public(address: Address) -> bool:
-    """Whether it is a machine of the open internet: not this one, its network, or one dressed up as another."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is None and address in _NAT64:
-            inner = IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-        if address.is_site_local:
-            return False
-    return address.is_global and not (
-        address.is_private
-        or address.is_loopback
-        or address.is_link_local
-        or address.is_multicast
-        or address.is_reserved
-        or address.is_unspecified
-    )

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import jwt
 
 from service.hooks.keys import KEY_TYPES, KeyFault, KeySource, pick, strict_object
+from service.hooks.net import Origin
 from service.hooks.replay import ReplayMemory, ReplayUnavailable, token_key
 
 LEEWAY_SECONDS = 60
@@ -105,6 +106,8 @@ class Issuer:
     profile: Profile = "generic"
     algorithms: frozenset[str] = USUAL_ALGORITHMS
     longest_lifetime: int = LONGEST_LIFETIME
+    fhir_servers: tuple[Origin, ...] = ()
+    """Its FHIR servers that may be asked for what a call lacks; none: nothing is ever asked for."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Caller:
     tenant: str | None
     profile: Profile
     jti: str
+    fhir_servers: tuple[Origin, ...] = ()
+    """Which FHIR servers may be asked for this caller."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ class Trust:
         end = self._check_times(said.claims, issuer, jti)
         tenant = _check_tenant(said.claims, issuer, jti)
         self._check_unused(issuer, jti, end)
-        return Caller(issuer.iss, tenant, issuer.profile, jti)
+        return Caller(issuer.iss, tenant, issuer.profile, jti, issuer.fhir_servers)
 
     def _read(self, authorization: str | None) -> _Unverified:
         if not authorization:

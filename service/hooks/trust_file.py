@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from service.hooks.keys import KEY_TYPES, Address, FetchedKeys, FileKeys, KeyFault, KeySource, Origin
+from service.hooks.keys import KEY_TYPES, FetchedKeys, FileKeys, KeyFault, KeySource
+from service.hooks.net import Address, Origin, is_plain
 from service.hooks.replay import ReplayMemory
 from service.hooks.trust import LONGEST_LIFETIME, USUAL_ALGORITHMS, Issuer, Profile, Trust, is_text
 
@@ -43,7 +44,7 @@ def load_trust(path: Path, replay: ReplayMemory, clock: Callable[[], float] = ti
     if not entries:
         top.fault("at least one [[issuer]] must be listed")
     for number, entry in enumerate(entries, 1):
-        part = _Table(f"{path.name}: issuer {number}", entry if isinstance(entry, dict) else {}, top.faults)
+        part = top.below(f"issuer {number}", entry)
         issuer = _issuer(part, path.parent)
         if issuer.iss in issuers:
             part.fault("iss is listed twice")
@@ -77,10 +78,7 @@ def _issuer(part: _Table, folder: Path) -> Issuer:
     profile = part.take("profile", str, "generic")
     if profile not in ("generic", "epic"):
         part.fault("profile must be generic or epic")
-    ca_file = part.take("ca_file", str, "")
-    if ca_file and not (folder / ca_file).is_file():
-        part.fault("ca_file cannot be found")
-    origin = Origin(jku, part.addresses("private_addresses"), folder / ca_file if ca_file else None)
+    origin = _origin(part, jku, folder)
     source: KeySource = FileKeys(folder / file) if file else FetchedKeys(origin)
     if file:
         try:
@@ -88,9 +86,31 @@ def _issuer(part: _Table, folder: Path) -> Issuer:
         except KeyFault:
             part.fault("jwks_file cannot be read as a key set")
     tenants = part.texts("tenants")
+    servers = _fhir_servers(part, folder)
     part.end()
     chosen: Profile = "epic" if profile == "epic" else "generic"
-    return Issuer(iss, source, jku or None, tenants, chosen, algorithms or USUAL_ALGORITHMS, lifetime)
+    return Issuer(iss, source, jku or None, tenants, chosen, algorithms or USUAL_ALGORITHMS, lifetime, servers)
+
+
+def _origin(part: _Table, url: str, folder: Path) -> Origin:
+    ca_file = part.take("ca_file", str, "")
+    if ca_file and not (folder / ca_file).is_file():
+        part.fault("ca_file cannot be found")
+    return Origin(url, part.addresses("private_addresses"), folder / ca_file if ca_file else None)
+
+
+def _fhir_servers(issuer: _Table, folder: Path) -> tuple[Origin, ...]:
+    found: list[Origin] = []
+    for number, entry in enumerate(issuer.take("fhir_server", list, []), 1):
+        part = issuer.below(f"fhir_server {number}", entry)
+        url = part.take("url", str, "").removesuffix("/")
+        if not _is_https(url) or not is_plain(urlsplit(url).path) or "?" in url:
+            part.fault("url must be the plain https address of a FHIR server, without query or fragment")
+        if url in (one.url for one in found):
+            part.fault("url is listed twice")
+        found.append(_origin(part, url, folder))
+        part.end()
+    return tuple(found)
 
 
 class _Table:
@@ -100,6 +120,10 @@ class _Table:
         self._where = where
         self._members = dict(members)
         self.faults: list[str] = [] if faults is None else faults
+
+    def below(self, where: str, entry: Any) -> _Table:
+        """A table in this one; what else stands there has no members."""
+        return _Table(f"{self._where}: {where}", entry if isinstance(entry, dict) else {}, self.faults)
 
     def fault(self, message: str) -> None:
         self.faults.append(f"{self._where}: {message}")
