@@ -227,7 +227,7 @@ def test_the_list_of_issuers_on_the_page_is_understood(tmp_path: Path) -> None:
     assert f"`{found.public_url}/cds-services/mgvd-order-sign`" in PAGE
     source = (ROOT / "service" / "hooks" / "trust_file.py").read_text(encoding="utf-8")
     read = set(re.findall(r"\.(?:take|texts|addresses)\(\"(\w+)\"", source))
-    assert read == set(re.findall(r"^\[*(\w+)", example, re.MULTILINE)) | {"test_issuer"}
+    assert read == set(re.findall(r"^\[*(?:issuer\.)?(\w+)", example, re.MULTILINE)) | {"test_issuer"}
     assert "`test_issuer = true`" in PAGE
 
 

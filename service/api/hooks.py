@@ -23,6 +23,7 @@ from service.assessment import Assessor
 from service.fhir import Chart, ChartReader
 from service.hooks.cards import Call, CardWriter
 from service.hooks.discovery import discovery, enabled_services
+from service.hooks.fallback import complete
 from service.hooks.feedback import FeedbackReader, Heard, Opinion
 from service.hooks.fields import InvalidResponse, Refused
 from service.hooks.ids import Ids
@@ -89,7 +90,10 @@ class HookViews:
         instance = self._ids.seal_of(("instance", said["hookInstance"].lower())).hex()
         logs.note(hook=service.hook, tenant=caller.tenant if caller is not None else None, instance=instance)
         today = self._clock()
-        chart = self._chart(service, said, today)
+        servers = caller.fhir_servers if caller is not None else ()
+        fetched = complete(self._hooks, service, said, servers, lambda body: decode(body, DEEPEST_CALL))
+        logs.note(fetched=fetched.refused or dict(fetched.outcomes) if servers else None)
+        chart = self._chart(said["context"], fetched.prefetch, said.get("fhirServer"), today)
         _hold_to_what_is_required(service, chart)
         answer = evaluated(self._assessor, self._body(chart, today))
         writer = self._writers[caller.profile if caller is not None else self._here.profile]
@@ -118,15 +122,16 @@ class HookViews:
         logs.note(service=service.id)
         return service
 
-    def _chart(self, service: Service, said: Mapping[str, Any], today: date) -> Chart:
-        context = said["context"]
+    def _chart(
+        self, context: Mapping[str, Any], prefetch: Mapping[str, Any], fhir_server: str | None, today: date
+    ) -> Chart:
         chart = self._charts.read(
             context["patientId"],
-            said.get("prefetch"),
+            prefetch,
             today,
             draft_orders=context.get("draftOrders"),
             selections=context.get("selections"),
-            fhir_server=said.get("fhirServer"),
+            fhir_server=fhir_server,
         )
         logs.note(data={key: state.status for key, state in chart.states.items() if state.status != "absent"})
         return chart
