@@ -564,26 +564,16 @@ def test_an_invalid_response_does_not_leave(desk: Desk) -> None:
         check_response(good, 1)
 
 
-def test_two_recommendations_are_refused_where_one_is_taken() -> None:
+def test_two_recommendations_are_refused_where_one_is_taken(desk: Desk) -> None:
     """cds-resp-1, on a card that is otherwise right."""
-    uuid = "00000000-0000-8000-8000-00000000000{}"
-    action = {"type": "delete", "description": "x", "resourceId": "MedicationRequest/1"}
-    one = {"label": "x", "isRecommended": True, "actions": [action]}
-    topic = {"code": "x", "system": "urn:x:y", "display": "x"}
-    card = {
-        "uuid": uuid.format(1),
-        "summary": "x",
-        "detail": "x",
-        "indicator": "info",
-        "source": {"label": "x", "url": URL, "topic": topic},
-        "suggestions": [{**one, "uuid": uuid.format(2)}, {**one, "uuid": uuid.format(3)}],
-        "selectionBehavior": "any",
-    }
-    body = {"cards": [card], "extension": {ASSESSMENT: {"hook": "x"}}}
-    check_response(body, 1)
-    card["selectionBehavior"] = "at-most-one"
+    body = _with_alternative(desk, "generic")
+    (card,) = [one for one in body["cards"] if len(one.get("suggestions", ())) > 1]
+    for one in card["suggestions"][:2]:
+        one["isRecommended"] = True
     with pytest.raises(InvalidResponse, match="recommended"):
-        check_response(body, 1)
+        check_response(body, 3)
+    card["selectionBehavior"] = "any"
+    check_response(body, 3)
 
 
 def test_nothing_empty_is_left() -> None:

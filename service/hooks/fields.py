@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any, Literal, NoReturn
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, ValidationError, fields, validate
 from marshmallow.exceptions import SCHEMA
 
 Json = dict[str, Any]
-RESOURCE_TYPE = r"^[A-Z][A-Za-z]+$"
 NOT_BLANK = r"\S"
+_DAY = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_HOUR = r"(?:[01][0-9]|2[0-3])"
+TIMESTAMP = rf"^{_DAY}[Tt]{_HOUR}:[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?(?:[Zz]|[+-]{_HOUR}:[0-5][0-9])$"
 _KEY_SHOWN = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
@@ -43,35 +47,110 @@ class Invariant(str):
     __slots__ = ()
 
 
-def text(pattern: str = NOT_BLANK, *, required: bool = True, longest: int | None = None, about: str = "") -> Any:
+def text(
+    pattern: str = NOT_BLANK, *, required: bool = True, longest: int | None = None, about: str | None = None
+) -> fields.String:
+    """A string with something in it that the pattern finds."""
     rules: list[Any] = [_Matches(pattern)]
     if longest is not None:
         rules.append(validate.Length(min=1, max=longest))
-    return fields.String(required=required, validate=rules, metadata={"description": about} if about else {})
+    return fields.String(required=required, validate=rules, metadata=_metadata(about))
+
+
+def word(*words: str, required: bool = True, about: str | None = None) -> fields.String:
+    """One of a closed list of words."""
+    known = validate.OneOf(words, error=f"Must be one of: {', '.join(words)}.")
+    return fields.String(required=required, validate=known, metadata=_metadata(about))
+
+
+def only(word: str, complaint: str, *, about: str | None = None) -> fields.String:
+    """A word that must be this one, for what stands elsewhere."""
+    return fields.String(required=True, validate=_Is(word, complaint), metadata=_metadata(about))
+
+
+def moment(about: str | None = None) -> fields.String:
+    """A date and time with a zone, as RFC 3339 writes it."""
+    return fields.String(required=True, validate=_Moment(TIMESTAMP), metadata=_metadata(about, format="date-time"))
+
+
+def count(*, required: bool = True, about: str | None = None) -> fields.Field[Any]:
+    """A whole number that is not negative."""
+    return WholeNumber(required=required, validate=validate.Range(min=0), metadata=_metadata(about))
+
+
+def one(schema: type[Schema], *, required: bool = True, about: str | None = None) -> fields.Nested:
+    """An object."""
+    return fields.Nested(schema, required=required, metadata=_metadata(about))
+
+
+def some(
+    inner: fields.Field[Any] | type[Schema], *, required: bool = False, about: str | None = None
+) -> fields.List[Any]:
+    """An array that is not empty."""
+    item = inner if isinstance(inner, fields.Field) else fields.Nested(inner)
+    return fields.List(item, required=required, validate=validate.Length(min=1), metadata=_metadata(about))
+
+
+def _metadata(about: str | None, **schema: Any) -> Json:
+    return {**({"description": about} if about else {}), **schema}
 
 
 class _Matches(validate.Regexp):
     """Looks for the pattern anywhere, as JSON Schema does."""
 
+    def __init__(self, pattern: str) -> None:
+        super().__init__(pattern)
+        # Python's `$` also matches before a line break at the end.
+        self._find = re.compile(re.sub(r"\$$", r"\\Z", pattern)).search
+
     def __call__(self, value: Any) -> Any:
         """Complain in words that repeat nothing."""
-        # `$` also matches before a line break at the end.
-        if self.regex.search(value) is None or (str(self.regex.pattern).endswith("$") and value.endswith("\n")):
+        if self._find(value) is None:
             raise ValidationError("Does not have the form that CDS Hooks gives it.")
         return value
 
 
-def word(*words: str, required: bool = True) -> fields.String:
-    return fields.String(
-        required=required, validate=validate.OneOf(words, error=f"Must be one of: {', '.join(words)}.")
-    )
+class _Moment(_Matches):
+    """And it is of a day that there is."""
+
+    def __call__(self, value: Any) -> Any:
+        """Complain in words that repeat nothing."""
+        super().__call__(value)
+        try:
+            date.fromisoformat(value[:10])
+        except ValueError:
+            raise ValidationError("There is no such day.") from None
+        return value
+
+
+class _Is(validate.Equal):
+    """The one word."""
+
+    def __init__(self, comparable: str, complaint: str) -> None:
+        super().__init__(comparable)
+        self.complaint = complaint
+
+    def __call__(self, value: Any) -> Any:
+        """Complain in words that repeat nothing."""
+        if value != self.comparable:
+            raise ValidationError([Invariant(self.complaint)])
+        return value
 
 
 def clash(message: str, member: str = SCHEMA) -> NoReturn:
+    """Complain about what members have to do with each other."""
     raise ValidationError({member: [Invariant(message)]})
 
 
-class Lenient(Schema):
+class Message(Schema):
+    """An object of CDS Hooks."""
+
+    def constraints(self) -> Json:
+        """What JSON Schema can say of it beyond its members."""
+        return {}
+
+
+class Lenient(Message):
     """An object of a client: what is not known is passed over."""
 
     class Meta:
@@ -80,7 +159,7 @@ class Lenient(Schema):
         unknown = EXCLUDE
 
 
-class Closed(Schema):
+class Closed(Message):
     """An object of ours: nothing is in it that is not declared."""
 
     class Meta:
@@ -89,12 +168,31 @@ class Closed(Schema):
         unknown = RAISE
 
 
-class WholeNumber(fields.Integer):
-    """A JSON number without fraction; nothing is converted."""
+class Whole(Message):
+    """An object that is read elsewhere: everything in it is kept."""
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
-        if type(value) is not int:
+    class Meta:
+        """Whatever comes."""
+
+        unknown = INCLUDE
+
+
+class WholeNumber(fields.Integer):
+    """A JSON number without fraction, however it is written; nothing is converted."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        # The integer that it would be may have more digits than there is room for.
+        if type(value) is not int and not (type(value) is Decimal and value == value.to_integral_value()):
             raise ValidationError("Must be a whole number.")
+        return value
+
+
+class Number(fields.Float):
+    """A JSON number; nothing is converted."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if type(value) not in (int, float, Decimal):
+            raise ValidationError("Must be a number.")
         return value
 
 
@@ -107,31 +205,40 @@ class Truth(fields.Boolean):
         return value
 
 
-class Resource(fields.Field[Json]):
-    """A FHIR resource; what is in it is read elsewhere."""
+def _not_empty(value: Json) -> None:
+    # A validator for lengths would be described as one for strings.
+    if not value:
+        raise ValidationError("Must not be empty.")
 
-    def __init__(self, kind: str | None = None, **options: Any) -> None:
+
+class Named(fields.Dict):
+    """Values of one shape by names of one form; at least one."""
+
+    def __init__(self, names: str, values: fields.Field[Any] | type[Schema], *, about: str | None = None) -> None:
+        inner = values if isinstance(values, fields.Field) else fields.Nested(values)
+        super().__init__(keys=text(names), values=inner, required=True, validate=_not_empty, metadata=_metadata(about))
+        self.names = names
+
+    def limits(self) -> Json:
+        """What JSON Schema says of the object besides its values."""
+        return {"minProperties": 1, "propertyNames": {"pattern": self.names}}
+
+
+class OneOrMany(fields.Field[Any]):
+    """An object, or an array of such objects."""
+
+    def __init__(self, inner: type[Schema], **options: Any) -> None:
         super().__init__(**options)
-        self.kind = kind
-        self.metadata = {
-            **self.metadata,
-            "type": "object",
-            "required": ["resourceType"],
-            "properties": {"resourceType": {"const": kind} if kind else {"type": "string", "pattern": RESOURCE_TYPE}},
-        }
+        self.inner = inner()
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Json:
-        if not isinstance(value, dict):
-            raise ValidationError("Must be a FHIR resource.")
-        name = value.get("resourceType")
-        if not isinstance(name, str) or re.search(RESOURCE_TYPE, name) is None:
-            raise ValidationError({"resourceType": ["Must name the type of the resource."]})
-        if self.kind is not None and name != self.kind:
-            raise ValidationError({"resourceType": [f"Must be {self.kind}."]})
-        return value
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Json]:
+        many = isinstance(value, list)
+        loaded = self.inner.load(value, many=many)
+        return list(loaded) if many else [dict(loaded)]
 
 
 def load(schema: Schema, body: Any, refusal: type[Refused]) -> Json:
+    """What the schema makes of a body. Raises the refusal with everything that is wrong with it."""
     try:
         return dict(schema.load(body))
     except ValidationError as error:
@@ -154,3 +261,17 @@ def _faults(messages: Any, at: str) -> Iterator[Fault]:
             yield Fault(at, "invariant", str(message))
         else:
             yield Fault(at, "required" if "required" in str(message) else "value", str(message))
+
+
+def without_empty(value: Any) -> Any:
+    """The value without members that are null or empty, in all depths."""
+    if isinstance(value, dict):
+        kept = {key: without_empty(one) for key, one in value.items()}
+        return {key: one for key, one in kept.items() if not _is_empty(one)}
+    if isinstance(value, list | tuple):
+        return [one for one in map(without_empty, value) if not _is_empty(one)]
+    return value
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | dict) and len(value) == 0)
