@@ -14,15 +14,18 @@ import orjson
 import yaml
 from marshmallow import RAISE, Schema
 
-from service.api import operations
+from service.api import hook_operations, operations
 from service.api.answers import evaluation_answer
 from service.api.schemas import evaluation_request
 from service.api.strict import Items, StrictField, StrictSchema
+from service.hooks.fields import Message, Named, OneOrMany
 from service.knowledge import Rulebook
+from service.knowledge.hooks_file import load_hooks
 
 VERSION = "1.0.0"
 HEADER = "# Written by `make openapi` from service/api; edit that, not this.\n"
 EXAMPLES = Path(__file__).with_name("examples.yaml")
+HOOK_EXAMPLES = Path(__file__).with_name("hook_examples.yaml")
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -44,12 +47,21 @@ def document(rulebook: Rulebook) -> dict[str, Any]:
         "EvaluationRequest": evaluation_request(rulebook.vocabulary),
         "EvaluationAnswer": evaluation_answer(rulebook.vocabulary),
         **operations.SCHEMAS,
+        **hook_operations.SCHEMAS,
     }
     for name, schema in schemas.items():
         spec.components.schema(name, schema=schema)
-    for name, response in operations.problem_responses().items():
+    for name, plain in hook_operations.PLAIN_SCHEMAS.items():
+        spec.components.schema(name, dict(plain))
+    for name, response in (*operations.problem_responses().items(), *hook_operations.responses().items()):
         spec.components.response(name, response)
-    for path, methods in operations.paths(load(EXAMPLES)).items():
+    for name, scheme in hook_operations.SECURITY_SCHEMES.items():
+        spec.components.security_scheme(name, dict(scheme))
+    paths = {
+        **operations.paths(load(EXAMPLES)),
+        **hook_operations.paths(load_hooks(rulebook.folder), load(HOOK_EXAMPLES)),
+    }
+    for path, methods in paths.items():
         spec.path(path, operations=methods)
     made = dict(spec.to_dict())
     return {"openapi": made.pop("openapi"), **made}
@@ -93,14 +105,18 @@ def _specification() -> Any:
             described["description"] = re.sub(r"\s+", " ", (schema.__doc__ or "").strip())
             if schema.unknown == RAISE:
                 described["additionalProperties"] = False
-            if isinstance(schema, StrictSchema):
+            if isinstance(schema, StrictSchema | Message):
                 described |= schema.constraints()
             return described
 
         def described_by_itself(self, field: Any, **_: Any) -> dict[str, Any]:
             if isinstance(field, StrictField):
                 return field.json_schema()
-            return field.limits() if isinstance(field, Items) else {}
+            if isinstance(field, OneOrMany):
+                parent: Any = super()
+                item = parent.resolve_nested_schema(field.inner)
+                return {"anyOf": [item, {"type": "array", "items": item}]}
+            return field.limits() if isinstance(field, Items | Named) else {}
 
         def init_attribute_functions(self) -> None:
             parent: Any = super()

@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, fields
 
-from service.api import pages, problems
+from service.api import hook_operations, pages, problems
 from service.api.schemas import LONGEST_QUERY, QUERY, QUERY_PATTERN, SHORTEST_QUERY
 from service.api.shapes import POINTER, RULE_ID, integer, string, word
 from service.api.strict import StrictSchema
@@ -18,12 +18,14 @@ INFO: Mapping[str, Any] = {
     "summary": "Rules for clinicians about magnesium and vitamin D, with the grounds of each statement.",
     "description": """\
 Send what is known about one patient and get suggestions, cautions and questions, each with the rule,
-the inputs and the evidence that it rests on. The service keeps nothing: the answer depends on the
-request and the knowledge base alone, and the same request with the same `as_of` and the same
-knowledge digest gives the same bytes.
+the inputs and the evidence that it rests on. An EHR calls the same rules through CDS Hooks and gets
+cards. The service keeps nothing of a patient: the answer depends on the request and the knowledge base
+alone, and the same request with the same `as_of` and the same knowledge digest gives the same bytes.
 
 **No clinician has signed these rules yet** (`sign_off: pending`). The answer supports a clinician's
 decision and does not replace it.
+
+For `/v1` (what CDS Hooks asks for instead is said with its operations):
 
 * **Absent is unknown, empty is none.** Leave out what is not known; send `[]` or `{}` for what is
   known to be none. Unknown is never taken for normal: the answer asks instead.
@@ -43,6 +45,7 @@ decision and does not replace it.
 }
 TAGS = [
     {"name": "evaluations", "description": "From a patient to advice."},
+    hook_operations.TAG,
     {"name": "knowledge", "description": "What the advice rests on."},
     {"name": "service", "description": "The contract, refusals, and probes."},
 ]

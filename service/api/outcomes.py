@@ -73,9 +73,14 @@ ISSUES: Mapping[HTTPStatus, str] = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "not-supported",
     HTTPStatus.SERVICE_UNAVAILABLE: "transient",
 }
-"""FHIR issue types (http://hl7.org/fhir/issue-type) by status; whatever else goes wrong is an exception."""
+"""FHIR issue types (http://hl7.org/fhir/issue-type) by status."""
 
-_OF_FAULT: Mapping[str, str] = {"required": "required", "value": "value", "invariant": "invariant"}
+OTHERWISE = "exception"
+"""Of whatever else goes wrong."""
+
+OF_FAULT: Mapping[str, str] = {"required": "required", "value": "value", "invariant": "invariant"}
+"""FHIR issue types by what is wrong at a place."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -105,10 +110,10 @@ def _said(fault: Fault) -> str:
 
 
 def _issue(kind: Kind, said: str | None, fault: Fault | None = None) -> dict[str, Any]:
-    code = ISSUES.get(kind.status, "exception")
+    code = ISSUES.get(kind.status, OTHERWISE)
     issue: dict[str, Any] = {
         "severity": "error",
-        "code": _OF_FAULT.get(fault.code, code) if fault is not None else code,
+        "code": OF_FAULT.get(fault.code, code) if fault is not None else code,
         "details": {"text": kind.title},
     }
     if said is not None:

@@ -28,10 +28,10 @@ from service.hooks.fields import (
 from service.knowledge.hooks_file import HOOKS
 
 UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-ABSOLUTE_URL = r"^https?://[^\s]+$"
+ABSOLUTE_URL = r"^https?://[!-~]+$"
 RESOURCE_TYPE = r"^[A-Z][A-Za-z]+$"
 SELECTION = r"^[A-Za-z]+/[A-Za-z0-9.\-]{1,255}$"
-USER_ID = r"^(?:Practitioner|PractitionerRole|Patient|RelatedPerson)/\S+$"
+USER_ID = r"^(?:Practitioner|PractitionerRole|Patient|RelatedPerson)/[!-~]+$"
 MOST_OPINIONS = 1000
 
 
@@ -47,20 +47,23 @@ class FhirBundle(Whole):
     resourceType = word("Bundle")
 
 
-class PatientViewContext(Lenient):
-    """Whose chart is opened, and by whom."""
-
-    userId = text(USER_ID)
-    patientId = text(about="The FHIR `Patient.id`.")
-    encounterId = text(required=False, about="The FHIR `Encounter.id`.")
-
-
-class OrderSignContext(Lenient):
-    """The orders that are about to be signed, for whom and by whom."""
+class Context(Lenient):
+    """For whom, and by whom."""
 
     userId = text(about="Type and id, as `Practitioner/123`.")
     patientId = text(about="The FHIR `Patient.id`.")
     encounterId = text(required=False, about="The FHIR `Encounter.id`.")
+
+
+class PatientViewContext(Context):
+    """Whose chart is opened, and by whom."""
+
+    userId = text(USER_ID, about="Type and id, as `Practitioner/123`.")
+
+
+class OrderSignContext(Context):
+    """The orders that are about to be signed, for whom and by whom."""
+
     draftOrders = one(FhirBundle, about="All drafts of the session. Only medication orders are assessed.")
 
 
@@ -92,7 +95,9 @@ class HookRequest(Lenient):
 
     hook_name: ClassVar[str] = ""
 
+    hook = text()
     hookInstance = text(UUID, about="A new one for each time that the hook fires.")
+    context = one(Context)
     fhirServer = text(ABSOLUTE_URL, required=False, about="The base address of the FHIR server of the client.")
     fhirAuthorization = one(FhirAuthorization, required=False)
     prefetch = fields.Dict(

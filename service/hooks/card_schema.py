@@ -7,14 +7,28 @@ from typing import Any
 from marshmallow import fields, validates_schema
 
 from service.hooks.assessment_schema import Assessment
-from service.hooks.fields import Closed, Json, Named, Truth, Whole, clash, count, one, some, text, without_empty, word
+from service.hooks.fields import (
+    SEEN,
+    Closed,
+    Json,
+    Named,
+    Truth,
+    Whole,
+    clash,
+    count,
+    one,
+    some,
+    text,
+    without_empty,
+    word,
+)
 from service.knowledge.hooks_file import INDICATORS, LONGEST_SUMMARY, LONGEST_TOPIC, SELECTIONS
 
 UUID = r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
-ABSOLUTE_URL = r"^https?://[^\s]+$"
-ABSOLUTE_URI = r"^[a-z][a-z0-9+.\-]*:[^\s]+$"
+ABSOLUTE_URL = r"^https?://[!-~]+$"
+ABSOLUTE_URI = r"^[a-z][a-z0-9+.\-]*:[!-~]+$"
 REFERENCE = r"^[A-Z][A-Za-z]+/[A-Za-z0-9.\-]{1,64}$"
-ONE_LINE = r"^\S[^\n\r]*$"
+ONE_LINE = rf"^{SEEN}[^\n\r]*$"
 EXTENSION = r"^[a-z]+(?:\.[A-Za-z]+)+$"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, NoReturn
 
@@ -13,10 +13,13 @@ from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, ValidationError, fields
 from marshmallow.exceptions import SCHEMA
 
 Json = dict[str, Any]
-NOT_BLANK = r"\S"
-_DAY = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+SEEN = r"[^\x00-\x20\x7f-\xa0]"
+"""Neither a blank nor a control character; the class for blanks has other characters for each reader of patterns."""
+_DAY = r"[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _HOUR = r"(?:[01][0-9]|2[0-3])"
 TIMESTAMP = rf"^{_DAY}[Tt]{_HOUR}:[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?(?:[Zz]|[+-]{_HOUR}:[0-5][0-9])$"
+_ONE_DAY = timedelta(days=1)
+_ONE_MINUTE = timedelta(minutes=1)
 _KEY_SHOWN = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
@@ -48,7 +51,7 @@ class Invariant(str):
 
 
 def text(
-    pattern: str = NOT_BLANK, *, required: bool = True, longest: int | None = None, about: str | None = None
+    pattern: str = SEEN, *, required: bool = True, longest: int | None = None, about: str | None = None
 ) -> fields.String:
     """A string with something in it that the pattern finds."""
     rules: list[Any] = [_Matches(pattern)]
@@ -111,15 +114,21 @@ class _Matches(validate.Regexp):
 
 
 class _Moment(_Matches):
-    """And it is of a day that there is."""
+    """And there is such a moment."""
 
     def __call__(self, value: Any) -> Any:
         """Complain in words that repeat nothing."""
         super().__call__(value)
+        # datetime has no leap seconds, which stand at the end of a day of UTC, and needs no fractions.
+        leaps = value[17:19] == "60"
+        plain = re.sub(r"\.[0-9]+", "", value.upper())
         try:
-            date.fromisoformat(value[:10])
+            at = datetime.fromisoformat(f"{plain[:17]}59{plain[19:]}" if leaps else plain)
         except ValueError:
-            raise ValidationError("There is no such day.") from None
+            raise ValidationError("There is no such time.") from None
+        ahead = at.utcoffset() or timedelta()
+        if leaps and (timedelta(hours=at.hour, minutes=at.minute) - ahead) % _ONE_DAY != _ONE_DAY - _ONE_MINUTE:
+            raise ValidationError("There is no such time.")
         return value
 
 
