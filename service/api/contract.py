@@ -59,7 +59,7 @@ def document(rulebook: Rulebook) -> dict[str, Any]:
         spec.components.security_scheme(name, dict(scheme))
     paths = {
         **operations.paths(load(EXAMPLES)),
-        **hook_operations.paths(load_hooks(rulebook.folder), load(HOOK_EXAMPLES)),
+        **hook_operations.paths(load_hooks(rulebook.folder, rulebook.vocabulary), load(HOOK_EXAMPLES)),
     }
     for path, methods in paths.items():
         spec.path(path, operations=methods)

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.hooks.call_schema import REQUESTS, FeedbackRequest
+from service.hooks.call_schema import MOST_OPINIONS, REQUESTS, FeedbackRequest
 from service.hooks.card_schema import HookResponse
 from service.hooks.fields import Fault, InvalidResponse, Json, Refused, load, without_empty
 
-__all__ = ["InvalidResponse", "Refused", "check_response", "read_feedback_body", "read_request", "without_empty"]
+__all__ = [
+    "MOST_OPINIONS",
+    "InvalidResponse",
+    "Refused",
+    "check_response",
+    "read_feedback_body",
+    "read_request",
+    "without_empty",
+]
 
 _REQUESTS = {hook: schema() for hook, schema in REQUESTS.items()}
 _FEEDBACK = FeedbackRequest()
