@@ -453,7 +453,13 @@ def test_a_server_that_ignores_what_was_asked_for(read: Read) -> None:
         "phosphate": 3,
         "calcium_total": 9,
     }
-    assert {key for key in keys if chart.states[key].used} == {"creatinine", "magnesium", "egfr", "phosphate", "calcium"}
+    assert {key for key in keys if chart.states[key].used} == {
+        "creatinine",
+        "magnesium",
+        "egfr",
+        "phosphate",
+        "calcium",
+    }
     assert not any("duplicate" in reasons(chart, key) for key in keys)
 
 
