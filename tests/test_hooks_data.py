@@ -203,7 +203,7 @@ def change(folder: Path, file: str, old: str, new: str) -> int:
     return text[: text.index(old)].count("\n") + 1
 
 
-ALBUMIN = "code=http://loinc.org|1751-7"
+ALBUMIN = "code=http://loinc.org|1751-7,http://loinc.org|61151-7,http://loinc.org|61152-5"
 OTC = "otc: [MedicationStatement, MedicationRequest]"
 
 
@@ -217,8 +217,8 @@ OTC = "otc: [MedicationStatement, MedicationRequest]"
         (ALBUMIN, "category=laboratory", "prefetch.albumin.query: names no code"),
         (ALBUMIN, "code:in=http://example.org/ValueSet/albumin", "names a set of codes"),
         ("http://loinc.org|98979-8,", "http://loinc.org|48642-3,", "48642-3 is only shown"),
-        ("Condition?patient={{context.patientId}}&category=problem-list-item&clinical-status=active",
-         "Observation?patient={{context.patientId}}&category=problem-list-item",
+        ("Condition?patient={{context.patientId}}&clinical-status=active",
+         "Observation?patient={{context.patientId}}&category=laboratory",
          "prefetch.conditions.query: brings Observation, and Condition is"),
         ("query: \"Patient/", "query: \"Encounter/", "prefetch.patient.query: brings Encounter, and Patient is"),
         ("intent=order,plan", "intent=order,proposal", "the intent 'proposal', which is not used"),
@@ -258,6 +258,11 @@ def test_a_query_for_what_is_not_read_is_refused(
         ("resources", "used: [order, plan, original-order", "used: [order, original-order",
          ["asks for the intent 'plan', which is not used"]),
         # Words of cards.yaml.
+        ("cards", "reported_with: {egfr: creatinine}", "reported_with: {egfr: kreatinin}",
+         ["laboratory_order.reported_with: 'kreatinin' is no lab"]),
+        ("cards", "  ecg: ECG\n", "  ekg: ECG\n", ["lab_names: 'ekg' is no lab"]),
+        ("cards", "  magnesium: [potassium,", "  magnesium: [kalium,",
+         ["results_of_interest.magnesium: 'kalium' is no lab"]),
         ("cards", "not_laboratory: [ecg]", "not_laboratory: [ekg]",
          ["laboratory_order.not_laboratory: 'ekg' is no lab"]),
         ("cards", "vitamin_d: [plain_vitamin_d,", "vitamin_d: [vitamin_d,",

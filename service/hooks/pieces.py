@@ -166,20 +166,15 @@ def _results(scene: Scene, touched: Sequence[Item]) -> list[Item]:
 def _beside_the_point(scene: Scene, caution: Item) -> bool:
     """Whether it warns of an order together with the other of the two, which is not listed, and adds little."""
     orders = [one for one in scene.considered if scene.touches(caution, one)]
-    if not _not_taken(scene, caution):
-        return False
-    return all(one.contains and _mild_beside(scene, caution, one) for one in orders)
+    return scene.in_doubt(caution) and all(one.contains and _adds_little(scene, caution, one) for one in orders)
 
 
-def _mild_beside(scene: Scene, caution: Item, order: Order) -> bool:
-    """Whether it is mild, or no more severe than what is said of the order anyway."""
-    said = [
-        one["severity"] for one in scene.answer["cautions"] if scene.touches(one, order) and not scene.in_doubt(one)
-    ]
-    worst = min(said, key=SEVERITIES.index, default=SEVERITIES[-1])
-    return caution["severity"] in scene.words["mild"] or SEVERITIES.index(worst) <= SEVERITIES.index(
-        caution["severity"]
-    )
+def _adds_little(scene: Scene, caution: Item, order: Order) -> bool:
+    """Whether it is mild and the other is in no list that was read, or no more severe than what is certain anyway."""
+    own = SEVERITIES.index(caution["severity"])
+    firm = (one for one in scene.answer["cautions"] if scene.touches(one, order) and not scene.in_doubt(one))
+    mild = caution["severity"] in scene.words["mild"] and _not_taken(scene, caution)
+    return mild or any(SEVERITIES.index(one["severity"]) <= own for one in firm if not scene.alone(one))
 
 
 def _ranked(scene: Scene, found: Iterable[Item]) -> list[Item]:
