@@ -101,6 +101,9 @@ def _holding(criterion: Criterion, numbers: dict[str, int], depth: int) -> Itera
     match criterion:
         case Atom():
             yield f"{indent}if {source(lower(criterion, 'certain'), numbers)}: found({criterion.input!r})"
+        case Not(NotRuledOut(Not(child))):
+            # "Known to hold" is written so.
+            yield from _holding(child, numbers, depth)
         case Not():
             return
         case NotRuledOut():

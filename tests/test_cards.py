@@ -232,6 +232,299 @@ def test_below_18_is_out_of_scope_and_nothing_is_removed(desk: Desk) -> None:
     assert "Not assessed" in statement
 
 
+# What leads, what is quiet, and what is left out.
+
+LISTS = {"medications": State("used", 1), "otc": State("none_found")}
+
+
+def details(response: Json) -> str:
+    """All that the cards say, in one text."""
+    return "\n".join(text for card in response["cards"] for text in (card["summary"], card["detail"]))
+
+
+@pytest.mark.parametrize(
+    ("states", "indicator", "says"),
+    [
+        (LISTS, "info", "- No magnesium is in the list of medicines that was sent."),
+        ({"medications": State("failed"), "otc": State("null")}, "warning", "Whether magnesium is taken is not known"),
+        ({}, "warning", "Whether magnesium is taken is not known"),
+    ],
+)
+def test_what_nobody_takes_does_not_interrupt(desk: Desk, states: dict[str, State], indicator: str, says: str) -> None:
+    """The hours are said all the same, and that magnesium is in no list, or that no list was sent."""
+    response = desk.respond("order-sign", patient(92, "Ciprofloxacin 500 mg"), drafts=(0,), states=states)
+    card = response["cards"][0]
+    assert card["indicator"] == indicator
+    assert says in card["detail"]
+    taken = desk.respond(
+        "order-sign", patient(92, "Milk of Magnesia", "Ciprofloxacin 500 mg"), drafts=(1,), states=LISTS
+    )
+    assert taken["cards"][0]["indicator"] == "warning"
+    assert "list of medicines" not in taken["cards"][0]["detail"]
+
+
+def test_a_medicine_is_not_removed_because_magnesium_must_not_be_taken(desk: Desk) -> None:
+    """Raltegravir for someone on magnesium, a potassium-sparing diuretic in kidney disease: warned of, and kept."""
+    taking = desk.respond(
+        "order-sign", patient(92, "Milk of Magnesia", "raltegravir 400 mg"), drafts=(1,), states=LISTS
+    )
+    assert "must not be combined with raltegravir" in taking["cards"][0]["summary"]
+    kidney = desk.respond("order-sign", patient(22, "spironolactone 25 mg"), drafts=(0,), states=LISTS)
+    assert "kept in the body by spironolactone" in details(kidney)
+    for response in (taking, kidney):
+        assert [one for one in actions(response) if one["type"] == "delete"] == []
+    other = desk.respond("order-sign", patient(92, "raltegravir 400 mg", "Milk of Magnesia"), drafts=(1,), states=LISTS)
+    assert [one["resourceId"] for one in actions(other) if one["type"] == "delete"] == ["MedicationRequest/d1"]
+
+
+def test_what_rests_on_the_patient_leads(desk: Desk) -> None:
+    """Of cautions alike the kidney comes before other medicines; a draft is called one; the first is said in full."""
+    body = patient(38, "digoxin 0.125 mg", "Magnesium oxide 400 mg tablet")
+    response = desk.respond("order-sign", body, drafts=(1,), states=LISTS)
+    card = response["cards"][0]
+    assert card["summary"].startswith("Kidney function in the G3b range")
+    first, _, also = card["detail"].partition("**Also:**")
+    assert "Estimated glomerular filtration rate 38 mL/min/1.73 m2 on 2026-10-12" in first
+    assert "Magnesium oxide 400 mg tablet (drafted)" in first
+    assert "digoxin 0.125 mg (drafted)" not in card["detail"]
+    assert "**Low magnesium makes digoxin more toxic" in also
+    assert "at least 2 h before or 2 h after magnesium" in also
+
+
+def test_an_order_that_stands_alone_is_told_what_all_are_told_in_a_low_voice(desk: Desk) -> None:
+    """One magnesium product and good kidneys: no warning and no test; beside another one it is a warning."""
+    alone = desk.respond("order-sign", patient(92, "Magnesium citrate 200 mg"), drafts=(0,), states=LISTS)
+    assert [card["indicator"] for card in alone["cards"]] == ["info"]
+    assert actions(alone) == []
+    assert "magnesium" in alone["extension"][ASSESSMENT]["notOnACard"]["labQuestions"]
+    second = desk.respond(
+        "order-sign", patient(92, "Milk of Magnesia", "Magnesium citrate 200 mg"), drafts=(1,), states=LISTS
+    )
+    assert second["cards"][0]["indicator"] == "warning"
+    blocked = {"conditions": [{"key": "heart_block"}]}
+    forbidden = desk.respond(
+        "order-sign", patient(92, "Magnesium citrate 200 mg", **blocked), drafts=(0,), states=LISTS
+    )
+    assert len(forbidden["cards"]) == 1
+    assert "magnesium-from-other-sources" in forbidden["extension"][ASSESSMENT]["notOnACard"]["cautions"]
+
+
+def _labs(**values: str) -> Json:
+    found = {}
+    for key, said in values.items():
+        value, unit, *day = said.split()
+        found[key] = {"value": float(value), "unit": unit, "collected_on": day[0] if day else "2026-11-10"}
+    return {"labs": found}
+
+
+NORMAL = {"egfr": "92 mL/min/{1.73_m2}"}
+
+
+def test_an_abnormal_result_is_said_with_the_order_it_matters_for(desk: Desk) -> None:
+    """Low magnesium with magnesium or a medicine that lowers it, high calcium with vitamin D; never amoxicillin."""
+    low = _labs(**NORMAL, magnesium="1.5 mg/dL")
+    for name in ("Magnesium citrate 200 mg", "omeprazole 20 mg"):
+        response = desk.respond("order-sign", patient(92, name, **low), drafts=(0,), states=LISTS)
+        assert response["cards"][0]["summary"].startswith("Low serum magnesium.")
+        assert "Serum magnesium 1.5 mg/dL on 2026-11-10" in response["cards"][0]["detail"]
+    high = _labs(**NORMAL, calcium_total="10.9 mg/dL", albumin="4.0 g/dL")
+    response = desk.respond("order-sign", patient(92, "cholecalciferol 1000 unit", **high), drafts=(0,), states=LISTS)
+    assert response["cards"][0]["summary"].startswith("Hypercalcaemia.")
+    asked = {one["resource"]["code"]["coding"][0]["code"] for one in actions(response) if one["type"] == "create"}
+    assert "2731-8" in asked
+    for labs in (low, high):
+        assert desk.respond("order-sign", patient(92, "Amoxicillin 500 mg", **labs), drafts=(0,))["cards"] == []
+
+
+def test_a_doubt_about_a_value_goes_with_what_rests_on_it(desk: Desk) -> None:
+    """An urgent value outside what is expected may be a wrong unit."""
+    labs = _labs(**NORMAL, magnesium="0.9 mg/dL")
+    for hook in HOOKS:
+        drafts = () if hook == "patient-view" else (0,)
+        card = desk.respond(hook, patient(92, "Amoxicillin 500 mg", **labs), drafts=drafts)["cards"][0]
+        assert card["summary"].startswith("Severe hypomagnesaemia.")
+        assert "Serum magnesium: unusual value; check the result and its unit." in card["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "cards"),
+    [
+        (patient(38), 0),
+        (patient(38, "Milk of Magnesia"), 1),
+        (patient(22), 1),
+        (patient(None, **_labs(egfr="22 mL/min/{1.73_m2} 2020-01-01")), 1),
+        (patient(None, **_labs(**NORMAL, magnesium="1.5 mg/dL")), 1),
+        (patient(None, **_labs(**NORMAL, magnesium="1.5 mg/dL 2025-11-01")), 0),
+        (patient(92, "spironolactone 25 mg", "Ciprofloxacin 500 mg", "levothyroxine 100 mcg"), 0),
+        (patient(92, "Ciprofloxacin 500 mg", "Milk of Magnesia"), 1),
+        (patient(92, "digoxin 0.125 mg", **_labs(**NORMAL, potassium="3.1 mmol/L")), 1),
+    ],
+)
+def test_who_is_spoken_of_when_a_chart_is_opened(desk: Desk, body: Json, cards: int) -> None:
+    """Abnormal results of the last year, combinations with what is listed, and what is severe by itself."""
+    response = desk.respond("patient-view", body, states=LISTS)
+    assert len(response["cards"]) == cards, details(response)
+
+
+def test_nothing_is_advised_about_the_dead(desk: Desk) -> None:
+    """A chart is opened in silence, with the reason; an order is still checked, and the death said first."""
+    body = patient(22, "Magnesium oxide 400 mg")
+    for hook, drafts in (("patient-view", ()), ("order-sign", (Draft("MedicationRequest/d0", 0, True, {}),))):
+        chart = Chart(body, {}, (), drafts, deceased=True)
+        call = Call(desk.hooks.services[desk.service(hook)], CONTEXT)
+        response = desk.writer().response(call, desk.answer(body), chart)
+        RESPONSE.validate(json.loads(json.dumps(response)))
+        if drafts:
+            assert response["cards"][0]["detail"].startswith("**The record says that this patient has died.**")
+        else:
+            assert response["cards"] == []
+            assert "has died" in response["extension"][ASSESSMENT]["statement"]
+
+
+def test_results_that_no_card_is_about_are_left_off_the_card(desk: Desk) -> None:
+    """For an antibiotic that vitamin D was not looked for stands in extension alone; lists are always said."""
+    states = {key: State("absent") for key in desk.hooks.prefetch}
+    response = desk.respond(
+        "order-sign", patient(92, "Milk of Magnesia", "Ciprofloxacin 500 mg"), drafts=(1,), states=states
+    )
+    detail = response["cards"][0]["detail"]
+    assert "Not supplied: Patient, Medication orders, Medicines and supplements taken, Conditions." in detail
+    assert response["extension"][ASSESSMENT]["data"]["vitd25oh"]["state"] == "absent"
+    other = desk.respond("order-sign", patient(22, "Magnesium oxide 400 mg"), drafts=(0,), states=states)
+    assert "25-OH vitamin D" in other["cards"][0]["detail"]
+
+
+# Short enough, and nothing lost.
+
+
+def _of_cards(desk: Desk, hook: str, body: Json, response: Json) -> Iterator[tuple[Json, list[str]]]:
+    """The cautions that a card has, and what was cut of each."""
+    said = response["extension"][ASSESSMENT]
+    cut: dict[str, list[str]] = {}
+    for one in said.get("shortened", ()):
+        cut.setdefault(one.get("caution", ""), []).extend(one["leftOut"])
+    missing = said.get("notOnACard", {}).get("cautions", ())
+    for caution in desk.answer(body)["cautions"]:
+        if caution["code"] not in missing:
+            yield caution, cut.get(caution["code"], [])
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name.removesuffix(".request.json"))
+def test_every_caution_is_on_a_card_or_named_and_what_is_cut_is_named(desk: Desk, path: Path, hook: str) -> None:
+    """Summary, hours and the action of a severe one are never cut; of the rest each part is there or named."""
+    body = json.loads(path.read_text(encoding="utf-8"))
+    drafts = () if hook == "patient-view" else tuple(range(len(body.get("medications", ()))))
+    response = desk.respond(hook, body, drafts=drafts)
+    text = details(response)
+
+    def there(part: str) -> bool:
+        return markdown(desk.writer()._wording.units(part)) in text or plain(part) in text
+
+    for caution, cut in _of_cards(desk, hook, body, response):
+        assert there(caution["summary"])
+        assert "action" in cut or there(caution["action"])
+        assert "why" in cut or there(caution["detail"])
+        assert "limits" in cut or all(there(one) for one in caution["limitations"])
+        assert "action" not in cut or caution["severity"] in ("moderate", "minor")
+        if caution["spacing"]:
+            hours = caution["spacing"]
+            assert f"at least {hours['hours_before']} h before or {hours['hours_after']} h after" in text
+
+
+def test_a_long_detail_is_cut_and_says_what_of(desk: Desk) -> None:
+    """Many cautions at once: the first in full, and all of them by name."""
+    names = [
+        "furosemide 40 mg", "hydrochlorothiazide 25 mg", "omeprazole 20 mg", "digoxin 0.125 mg", "verapamil 40 mg",
+        "naproxen 220 mg", "levothyroxine 100 mcg", "Magnesium oxide 400 mg",
+    ]  # fmt: skip
+    body = patient(38, *names)
+    response = desk.respond("order-sign", body, drafts=(7,), states=LISTS)
+    card = response["cards"][0]
+    touched = [one for one in desk.answer(body)["cautions"] if one["agent"] == "magnesium"]
+    assert len(touched) > 6
+    assert all(one["summary"] in card["summary"] + card["detail"] for one in touched)
+    cut = response["extension"][ASSESSMENT]["shortened"]
+    assert {"why", "limits"} <= set(
+        next(one for one in cut if one["caution"] == "loop-diuretic-lowers-magnesium")["leftOut"]
+    )
+    full = sum(len(one["detail"]) + len(one["action"]) + sum(map(len, one["limitations"])) for one in touched)
+    assert len(card["detail"]) < full / 2
+    ruled = [one["label"] for one in card["links"] if one["label"].startswith("Rule ")]
+    assert len(ruled) == desk.hooks.cards["most_rule_links"]
+
+
+def test_many_drafts_say_each_caution_once(desk: Desk) -> None:
+    """Merged for want of room; an earlier card has it in full, and each order that can go is called by its name."""
+    names = ["Magnesium oxide 400 mg", "Milk of Magnesia", "Magnesium citrate 200 mg", "Magnesium chloride 64 mg"]
+    response = desk.respond("order-sign", patient(22, *names), drafts=(0, 1, 2, 3), states=LISTS)
+    for card in response["cards"]:
+        headings = re.findall(r"^- (\*\*.*?\*\*)", card["detail"], re.MULTILINE)
+        assert len(set(headings)) == len(headings)
+    labels = [one["label"] for one in suggestions(response) if one["actions"][0]["type"] == "delete"]
+    forms = ("magnesium oxide", "magnesium hydroxide", "magnesium citrate", "magnesium chloride")
+    assert [label.split(".")[0] for label in labels] == [f"Remove the draft order for {form}" for form in forms]
+
+
+def test_results_are_shown_as_people_write_them(desk: Desk) -> None:
+    """Four digits, cut off and not rounded, so that no threshold is crossed; what was calculated says so."""
+    labs = {"labs": {"creatinine": {"value": 2.669139258290069, "unit": "mg/dL", "collected_on": "2026-11-10"}}}
+    card = desk.respond("order-sign", patient(None, "Magnesium oxide 400 mg", **labs), drafts=(0,))["cards"][0]
+    assert "Serum creatinine 2.669 mg/dL on 2026-11-10" in card["detail"]
+    assert "mL/min/1.73 m2 (calculated)" in card["detail"]
+    near = {"labs": {"egfr": {"value": 29.99999, "unit": "mL/min/{1.73_m2}", "collected_on": "2026-11-10"}}}
+    card = desk.respond("order-sign", patient(None, "cholecalciferol 1000 unit", **near), drafts=(0,))["cards"][0]
+    assert "Estimated glomerular filtration rate 29.99 mL/min/1.73 m2 on 2026-11-10" in card["detail"]
+
+
+def test_what_was_not_recognised_is_called_by_name(desk: Desk) -> None:
+    """The first few medicines, escaped and shortened; diagnoses by their number."""
+    names = [f"zyzzomab{letter} <b>10</b> mg {'x' * 90}" for letter in "abcde"]
+    codes = [{"code": {"system": "http://snomed.info/sct", "code": code}} for code in ("40055000", "444814009")]
+    body = patient(22, *names, "Magnesium oxide 400 mg", conditions=codes)
+    detail = desk.respond("order-sign", body, drafts=(5,))["cards"][0]["detail"]
+    assert re.search(r"not wholly checked: zyzzomaba &lt;b&gt;10&lt;/b&gt; mg x+ …, zyzzomabb .*, 2 more\.", detail)
+    assert "Diagnoses with a code that is not known here: 2." in detail
+    assert "zyzzomabd" not in detail
+
+
+def test_what_was_shown_and_not_used_is_on_the_card(desk: Desk) -> None:
+    """In one line with its reason, where the card is about that test."""
+    shown = (Shown("egfr", Decimal("41.23456"), "mL/min", "2026-11-10", "unit_property_mismatch"),)
+    notes = (Note("egfr", "unit_property_mismatch", "egfr", True, 3),)
+    body = patient(None, "Magnesium oxide 400 mg")
+    chart = Chart(body, {}, notes, (Draft("MedicationRequest/d0", 0, True, {}),), shown)
+    call = Call(desk.hooks.services["mgvd-order-sign"], CONTEXT)
+    detail = desk.writer().response(call, desk.answer(body), chart)["cards"][0]["detail"]
+    assert "- eGFR 41.23 mL/min on 2026-11-10 not used: the unit is not one for this test." in detail
+    assert detail.count("not one for this test") == 1
+
+
+def test_tests_that_come_together_are_ordered_once(desk: Desk) -> None:
+    """An eGFR is reported with creatinine; when it is wanted stands on the order."""
+    response = desk.respond("order-sign", patient(None, "Magnesium oxide 400 mg"), drafts=(0,), states=LISTS)
+    card = next(one for one in response["cards"] if one["summary"].startswith("Tests to consider: creatinine, eGFR"))
+    assert "**Serum creatinine / Estimated glomerular filtration rate.**" in card["detail"]
+    ordered = [one["resource"] for one in actions(response)]
+    codes = [one["code"]["coding"][0]["code"] for one in ordered]
+    assert "2160-0" in codes
+    assert "98979-8" not in codes
+    assert all(one["note"][0]["text"].startswith("When: ") for one in ordered)
+
+
+def test_only_checks_of_what_is_ordered_are_said_to_be_missing(desk: Desk) -> None:
+    """Gates of magnesium do not concern vitamin D; one line says how many, and for want of what."""
+    body = {"as_of": "2026-11-20", "patient": {"age_years": 58, "sex": "male"}, "conditions": []}
+    vitamin = {**body, "medications": [{"name": "Cholecalciferol 1000 unit"}]}
+    assert desk.respond("order-sign", vitamin, drafts=(0,), states=LISTS)["cards"] == []
+    magnesium = {**body, "medications": [{"name": "Magnesium oxide 400 mg"}]}
+    response = desk.respond("order-sign", magnesium, drafts=(0,), states=LISTS)
+    held = [one for one in response["extension"][ASSESSMENT]["heldBack"] if one["outcome"] == "not_evaluated"]
+    count = sum(len(one["rules"]) for one in held)
+    assert f"- Safety checks not made: {count}, for want of eGFR." in response["cards"][0]["detail"]
+    assert response["cards"][0]["detail"].count("Safety checks not made") == 1
+
+
 # Suggestions and profiles.
 
 
@@ -406,8 +699,8 @@ def test_what_was_left_out_is_said(desk: Desk) -> None:
         "order-sign", patient(22, "Magnesium oxide 400 mg"), drafts=(0,), notes=notes, states=states
     )
     detail = response["cards"][0]["detail"]
-    assert "Serum magnesium (Serum magnesium): not a final result (2)" in detail
-    assert "Calcium: something new" in detail
+    assert "- Serum magnesium: not a final result (2)." in detail
+    assert "- Calcium: something new." in detail
     assert "older than" not in detail
     said = response["extension"][ASSESSMENT]
     assert [one["reason"] for one in said["notes"]] == ["not_final", "older_result", "something_new"]
@@ -429,7 +722,8 @@ def test_an_order_that_can_only_be_half_assessed_says_so(desk: Desk) -> None:
     body = {"as_of": "2026-11-20", "patient": {"age_years": 58}, "medications": [{"name": "Cholecalciferol 1000 unit"}]}
     response = desk.respond("order-sign", body, drafts=(0,))
     assert any("Not supplied: " in one["detail"] for one in response["cards"])
-    assert any("cannot be checked" in one["detail"] for one in response["cards"])
+    assert any("for want of conditions" in one["detail"] for one in response["cards"])
+    assert any("not known: conditions" in one["summary"] for one in response["cards"])
 
 
 def test_a_draft_that_is_not_understood_is_named(desk: Desk) -> None:

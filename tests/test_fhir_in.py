@@ -187,6 +187,8 @@ def test_patient_not_used(read: Read, patient: Json, reason: str) -> None:
         ("labs", "6768-6", 90, "[IU]/L", "alkaline_phosphatase", "U/L"),
         ("labs", "9318-7", 12, "mg/g{creat}", "albumin_creatinine_ratio", "mg/g"),
         ("labs", "2160-0", Decimal("0.9"), "mg/dL", "creatinine", "mg/dL"),
+        ("creatinine", "38483-4", Decimal("0.9"), "mg/dL", "creatinine", "mg/dL"),
+        ("calcium", "49765-1", Decimal("9.4"), "mg/dL", "calcium_total", "mg/dL"),
     ],
 )
 def test_result(read: Read, key: str, code: str, value: Any, unit: str, lab: str, our_unit: str) -> None:
@@ -361,6 +363,32 @@ def test_an_obsolete_equation_is_shown(read: Read) -> None:
     assert "labs" not in chart.body
 
 
+@pytest.mark.parametrize(
+    ("resources", "shown"),
+    [
+        ([compared("2026-11-10", ">", 60)], [("egfr", 60, "mL/min/{1.73_m2}", "2026-11-10", "comparator", ">")]),
+        ([compared("2026-11-10", "ad", 60)], []),
+        (
+            [at("2026-11-10", 41, "mL/min", "33914-3"), at("2026-10-10", 43, "mL/min", "33914-3")],
+            [("egfr", 41, "mL/min", "2026-11-10", "unit_property_mismatch", "")],
+        ),
+        ([at("2026-11-10", 41, "mL/min", "33914-3"), egfr("2026-11-11", 62)], []),
+        (
+            [at("2026-11-10", 41, "mL/min", "33914-3"), egfr("2026-10-10", 62)],
+            [("egfr", 41, "mL/min", "2026-11-10", "unit_property_mismatch", "")],
+        ),
+        ([at("2026-11-10", 41, "furlongs", "33914-3")], []),
+    ],
+)
+def test_what_cannot_be_used_may_be_shown(read: Read, resources: list[Json], shown: list[Any]) -> None:
+    """A limit, or a unit of another size, where it was understood and nothing of the lab is used."""
+    for listed in (resources, resources[::-1]):
+        chart = read({"egfr": bundle(*listed)})
+        assert [
+            (one.lab, one.value, one.unit, one.collected_on, one.reason, one.comparator) for one in chart.shown
+        ] == shown
+
+
 def test_panels(read: Read) -> None:
     """Results are found among components and contained members; a panel of references says nothing by itself."""
     code = concept("24323-8", system=LOINC)
@@ -395,6 +423,44 @@ def test_one_resource_under_two_keys(read: Read) -> None:
     chart = read({"creatinine": bundle(same), "labs": bundle(same, observation("2823-3", 4, "mmol/L", id="o2"))})
     assert set(chart.body["labs"]) == {"creatinine", "potassium"}
     assert reasons(chart, "labs") == {"duplicate"}
+
+
+def test_a_server_that_ignores_what_was_asked_for(read: Read) -> None:
+    """Every key brings all results: each is read under its own key, once, and not lost as one that was seen."""
+    panel = without(
+        observation(
+            id="o4",
+            component=[
+                {"code": concept("2777-1", system=LOINC), "valueQuantity": {"value": 3, "unit": "mg/dL"}},
+                {"code": concept("17861-6", system=LOINC), "valueQuantity": {"value": 9, "unit": "mg/dL"}},
+            ],
+        ),
+        "valueQuantity",
+    ) | {"code": concept("24323-8", system=LOINC)}
+    everything = [
+        observation(id="o1"),
+        observation("19123-9", 2, id="o2"),
+        egfr("2026-11-10", 62) | {"id": "o3"},
+        panel,
+        observation("718-7", 14, "g/dL", id="o5"),
+    ]
+    keys = ("vitd25oh", "magnesium", "creatinine", "egfr", "calcium", "albumin", "phosphate", "pth")
+    chart = read({key: bundle(*everything) for key in keys})
+    assert {key: one["value"] for key, one in chart.body["labs"].items()} == {
+        "creatinine": Decimal("0.9"),
+        "magnesium": 2,
+        "egfr": 62,
+        "phosphate": 3,
+        "calcium_total": 9,
+    }
+    assert {key for key in keys if chart.states[key].used} == {
+        "creatinine",
+        "magnesium",
+        "egfr",
+        "phosphate",
+        "calcium",
+    }
+    assert not any("duplicate" in reasons(chart, key) for key in keys)
 
 
 # States
@@ -669,7 +735,11 @@ def test_too_many(read: Read) -> None:
                 {"code": {"system": ICD10CM, "code": "E83.52"}},
             ],
         ),
-        (condition("15777000"), [{"code": {"system": SNOMED, "code": "15777000"}}]),
+        (condition("40055000"), [{"code": {"system": SNOMED, "code": "40055000"}}]),
+        (
+            condition(category=[{"coding": [{"code": "encounter-diagnosis"}]}]),
+            [{"code": {"system": SNOMED, "code": "31541009"}}],
+        ),
         (condition(code={"text": "Sarcoidosis"}), "no_code"),
         (condition("x" * 101), "no_code"),
         (condition(clinicalStatus=concept("resolved")), "not_active"),
@@ -692,6 +762,29 @@ def test_condition(read: Read, resource: Json, expected: Any) -> None:
         assert reasons(chart, "conditions") == {expected}
     else:
         assert chart.body["conditions"] == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "system", "key"),
+    [
+        ("433144002", SNOMED, "ckd_stage_3"),
+        ("N18.30", ICD10CM, "ckd_stage_3"),
+        ("72892002", SNOMED, "pregnancy"),
+        ("161665007", SNOMED, "kidney_transplant"),
+        ("368581000119106", SNOMED, "type_2_diabetes"),
+        ("36976004", SNOMED, "hypoparathyroidism"),
+        ("270492004", SNOMED, "first_degree_av_block"),
+        ("236071009", SNOMED, "chronic_diarrhoea"),
+        ("26929004", SNOMED, "cognitive_impairment"),
+    ],
+)
+def test_codes_that_records_hold(
+    read: Read, assessor: Assessor, rulebook: Rulebook, code: str, system: str, key: str
+) -> None:
+    """They are conditions that the rules know, and not among what was not recognised."""
+    body = RequestReader(rulebook.vocabulary).read(read({"conditions": bundle(condition(code, system))}).body, TODAY)
+    assert list(assessor.painter.paint(body).conditions) == [key]
+    assert assessor.evaluate(body)["unrecognised"] == []
 
 
 # Drafts

@@ -72,13 +72,15 @@ def test_only_the_chart_needs_a_patient(hooks: Hooks) -> None:
 
 
 def test_one_key_for_each_analyte_with_codes_of_the_vocabulary(hooks: Hooks, rulebook: Rulebook) -> None:
-    """Every LOINC code that is asked for belongs to a lab that the rules know, and one key asks for no two unlike."""
-    owners = {code: lab.key for lab in rulebook.vocabulary.labs.values() for code in (lab.loinc, *lab.also_loinc)}
+    """Every LOINC code that is asked for is of a known lab, and all that are read of a lab are asked for."""
+    known = rulebook.vocabulary.fhir.results
     asked = {}
     for key, one in hooks.prefetch.items():
         codes = re.findall(r"http://loinc\.org\|([0-9-]+)", one.query)
         if codes:
-            asked[key] = {owners[code] for code in codes}
+            asked[key] = {known[code].lab for code in codes}
+            # A strict server sends nothing else.
+            assert set(codes) == {code for code, it in known.items() if it.lab in asked[key] and not it.only_shown}, key
     assert all(len(labs) == 1 for labs in asked.values())
     assert set(asked) == set(hooks.combined["labs"].stands_for)
     # D2 alone is not the total.
@@ -89,6 +91,11 @@ def test_what_is_asked_for_is_read(rulebook: Rulebook) -> None:
     """The files agree as they are, and every prefetch key is one that the reader of charts knows."""
     hooks = load_hooks(Settings().rules, rulebook.vocabulary)
     assert {*hooks.prefetch, *hooks.combined} == set(ChartReader(rulebook.vocabulary, Recogniser.of(rulebook)).keys)
+
+
+def test_conditions_are_not_asked_for_by_category(hooks: Hooks) -> None:
+    """Many records keep diagnoses with the encounters alone: asked for as problems, there would seem to be none."""
+    assert "category" not in hooks.prefetch["conditions"].query
 
 
 def test_no_query_asks_for_the_user_or_for_all_patients(hooks: Hooks) -> None:
@@ -155,7 +162,7 @@ def test_override_reasons_are_of_the_code_system(hooks: Hooks) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "fault"),
     [
-        ("services", "_sort=-date&_count=1", "_sort=-date&_count=0", "_count"),
+        ("services", "_sort=-date&_count=2", "_sort=-date&_count=0", "_count"),
         ("services", "hook: order-sign", "hook: order-select", "stands twice"),
         ("services", "required: [patient]", "required: [labs]", "is not prefetched"),
         ("services", "stands_for: [vitd25oh,", "stands_for: [vitd,", "'vitd' is not known"),
@@ -171,6 +178,10 @@ def test_override_reasons_are_of_the_code_system(hooks: Hooks) -> None:
         ("cards", "  no_orders: No draft order was there to be assessed.\n", "", "'no_orders' is missing"),
         ("cards", "extension: org.cofactor.assessment", "extension: assessment", "reverse-domain"),
         ("cards", "quiet_notes: [older_result", "quiet_notes: [old", "is not known"),
+        ("cards", "of_no_use: [code_unknown", "of_no_use: [code", "is not known"),
+        ("cards", "mild: [moderate", "mild: [medium", "is not known"),
+        ("cards", "  effects: [mg_down", "  effects: [mg_falls", "is not known"),
+        ("cards", "  always: [contraindicated]", "  always: [worst]", "is not known"),
     ],
 )
 def test_a_mistake_is_refused_with_its_line(tmp_path: Path, file: str, old: str, new: str, fault: str) -> None:
@@ -192,7 +203,7 @@ def change(folder: Path, file: str, old: str, new: str) -> int:
     return text[: text.index(old)].count("\n") + 1
 
 
-ALBUMIN = "code=http://loinc.org|1751-7"
+ALBUMIN = "code=http://loinc.org|1751-7,http://loinc.org|61151-7,http://loinc.org|61152-5"
 OTC = "otc: [MedicationStatement, MedicationRequest]"
 
 
@@ -206,8 +217,8 @@ OTC = "otc: [MedicationStatement, MedicationRequest]"
         (ALBUMIN, "category=laboratory", "prefetch.albumin.query: names no code"),
         (ALBUMIN, "code:in=http://example.org/ValueSet/albumin", "names a set of codes"),
         ("http://loinc.org|98979-8,", "http://loinc.org|48642-3,", "48642-3 is only shown"),
-        ("Condition?patient={{context.patientId}}&category=problem-list-item&clinical-status=active",
-         "Observation?patient={{context.patientId}}&category=problem-list-item",
+        ("Condition?patient={{context.patientId}}&clinical-status=active",
+         "Observation?patient={{context.patientId}}&category=laboratory",
          "prefetch.conditions.query: brings Observation, and Condition is"),
         ("query: \"Patient/", "query: \"Encounter/", "prefetch.patient.query: brings Encounter, and Patient is"),
         ("intent=order,plan", "intent=order,proposal", "the intent 'proposal', which is not used"),
@@ -247,6 +258,11 @@ def test_a_query_for_what_is_not_read_is_refused(
         ("resources", "used: [order, plan, original-order", "used: [order, original-order",
          ["asks for the intent 'plan', which is not used"]),
         # Words of cards.yaml.
+        ("cards", "reported_with: {egfr: creatinine}", "reported_with: {egfr: kreatinin}",
+         ["laboratory_order.reported_with: 'kreatinin' is no lab"]),
+        ("cards", "  ecg: ECG\n", "  ekg: ECG\n", ["lab_names: 'ekg' is no lab"]),
+        ("cards", "  magnesium: [potassium,", "  magnesium: [kalium,",
+         ["results_of_interest.magnesium: 'kalium' is no lab"]),
         ("cards", "not_laboratory: [ecg]", "not_laboratory: [ekg]",
          ["laboratory_order.not_laboratory: 'ekg' is no lab"]),
         ("cards", "vitamin_d: [plain_vitamin_d,", "vitamin_d: [vitamin_d,",

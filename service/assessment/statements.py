@@ -8,7 +8,7 @@ from typing import Any
 
 from service.assessment.derive import age_in_days, labs_used, shown_gfr
 from service.assessment.picture import Picture
-from service.assessment.trace import Places, Tracer, plain
+from service.assessment.trace import Places, Tracer, shown_value
 from service.clinical.outcome import SEVERITIES
 from service.knowledge.interactions import ACTIONS
 from service.knowledge.rule import Rule
@@ -86,14 +86,17 @@ class Writer:
         picture = self._picture
         labs = picture.request.get("labs", {})
         if key == "egfr" and picture.egfr is not None:
-            return f"{shown_gfr(picture.egfr.value)} mL/min/1.73 m2"
+            how = " (calculated)" if picture.egfr.deciding is not None else ""
+            return f"{shown_gfr(picture.egfr.value)} mL/min/1.73 m2{how}"
         if key == "calcium_adjusted" and picture.calcium is not None:
-            return f"{plain(picture.calcium.value)} {picture.calcium.unit}"
+            return f"{shown_value(picture.calcium.value)} {picture.calcium.unit}"
         if key not in labs:
             return "not known"
         result = labs[key]
         day = result.get("collected_on")
-        return f"{plain(result['value'])} {result['unit']}" + (f" on {day.isoformat()}" if day is not None else "")
+        return f"{shown_value(result['value'])} {result['unit']}" + (
+            f" on {day.isoformat()}" if day is not None else ""
+        )
 
     # The lists.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from operator import itemgetter
 from typing import Any
 
@@ -25,6 +25,9 @@ class Trigger:
     pointer: str
     display: str
 
+
+_DIGITS = 4
+"""Digits of a measured number that are shown, unless there are more before the point."""
 
 Order = tuple[tuple[bool, int, str], ...]
 """The parts of a JSON Pointer, so that positions sort as numbers."""
@@ -122,7 +125,7 @@ class Tracer:
                 if vital is None:
                     return []
                 display = self._rulebook.vocabulary.vitals[one.key].display
-                return [Trigger(f"/vitals/{one.key}", f"{display} {plain(vital['value'])} {vital['unit']}")]
+                return [Trigger(f"/vitals/{one.key}", f"{display} {shown_value(vital['value'])} {vital['unit']}")]
             case "condition":
                 display = self._rulebook.vocabulary.conditions[one.key].display
                 return [Trigger(f"/conditions/{index}", display) for index in picture.conditions.get(one.key, ())]
@@ -190,7 +193,7 @@ class Tracer:
         """``Serum magnesium 0.58 mmol/L on 2026-11-10``."""
         day = result.get("collected_on")
         when = f" on {day.isoformat()}" if day is not None else ""
-        return f"{self._rulebook.vocabulary.labs[key].display} {plain(result['value'])} {result['unit']}{when}"
+        return f"{self._rulebook.vocabulary.labs[key].display} {shown_value(result['value'])} {result['unit']}{when}"
 
     def show_supplement(self, agent: str, request: Mapping[str, Any]) -> str:
         """The supplement as reported: dose, form and duration as far as they were said."""
@@ -280,6 +283,15 @@ def plain(value: Any) -> Any:
         number = float(value)
         return int(number) if number.is_integer() and abs(number) < 10**15 else number
     return value
+
+
+def shown_value(value: Any) -> Any:
+    """A measured number as people read it: what follows the fourth digit is cut off, never rounded over a threshold."""
+    if not isinstance(value, Decimal | float):
+        return value
+    exact = Decimal(str(value))
+    decimals = min(max(_DIGITS - 1 - exact.adjusted(), 1), _DIGITS)
+    return plain(exact.quantize(Decimal(1).scaleb(-decimals), ROUND_DOWN))
 
 
 def _order(pointer: str) -> Order:

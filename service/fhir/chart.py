@@ -49,6 +49,8 @@ class Shown:
     unit: str
     collected_on: str
     reason: str
+    comparator: str = ""
+    """Where it is a limit: `<`, `<=`, `>` or `>=`."""
 
 
 @dataclass(frozen=True)

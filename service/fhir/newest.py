@@ -35,7 +35,7 @@ def choose(reader: ResultReader, ledger: Ledger) -> tuple[dict[str, Any], tuple[
                     ledger.remark(observation.key, remark, key)
             else:
                 observation.reasons.append((fate, key))
-        shown += _only_shown(results)
+        shown += _only_shown(results, used=key in labs)
     for observation in reader.observations:
         _enter(observation, ledger)
     return labs, tuple(shown)
@@ -52,13 +52,15 @@ def _enter(one: Observation, ledger: Ledger) -> None:
         ledger.remark(one.key, reason, detail)
 
 
-def _only_shown(results: Sequence[Result]) -> list[Shown]:
-    old = [one for one in results if one.problem == "obsolete_code"]
-    newest = max(old, key=lambda one: one.at.at, default=None)
+def _only_shown(results: Sequence[Result], *, used: bool) -> list[Shown]:
+    """The newest that was understood and never counts; where none is used, also a limit or a unit of another size."""
+    problems = ("obsolete_code",) if used else ("obsolete_code", "comparator", "unit_property_mismatch")
+    understood = [one for one in results if one.problem in problems and one.comparator in ("", *_HOLDS)]
+    newest = max(understood, key=lambda one: one.at.at, default=None)
     if newest is None:
         return []
     said = body_of(newest)
-    return [Shown(newest.lab.key, said["value"], said["unit"], said["collected_on"], newest.problem)]
+    return [Shown(newest.lab.key, said["value"], said["unit"], said["collected_on"], newest.problem, newest.comparator)]
 
 
 def _fates(results: Sequence[Result]) -> list[str]:

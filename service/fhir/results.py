@@ -63,7 +63,7 @@ class ResultReader:
         self._subject = subject
         self._as_of = as_of
         self._ledger = ledger
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, int, str]] = set()
         self.observations: list[Observation] = []
         self.results: list[Result] = []
 
@@ -77,14 +77,11 @@ class ResultReader:
         one = Observation(key)
         self.observations.append(one)
         reason = self._not_read(resource)
-        name = text(resource.get("id")) or entry.full_url
-        if not reason and name and name in self._seen:
-            reason = "duplicate"
         if reason:
             one.reasons.append((reason, ""))
             return
-        self._seen.add(name)
-        found = [self._part(key, resource, part) for part in _parts(resource)]
+        name = text(resource.get("id")) or entry.full_url
+        found = [self._part(key, resource, part, (name, place)) for place, part in enumerate(_parts(resource))]
         # Of a panel it counts what was found out about parts that are results of ours.
         ours = [said for said in found if said[0] not in ("code_unknown", "not_requested")]
         one.reasons += [said for said in ours or found[:1] if said[0]]
@@ -102,8 +99,11 @@ class ResultReader:
         status = text(resource.get("status"))
         return self._words.statuses["Observation"].reason(status) or "" if status else "no_status"
 
-    def _part(self, key: str, resource: Json, part: Json) -> tuple[str, str]:
-        """Why an Observation, or one component of it, cannot be a result; empty when it is one, good or not."""
+    def _part(self, key: str, resource: Json, part: Json, here: tuple[str, int]) -> tuple[str, str]:
+        """Why an Observation, or one component of it, cannot be a result; empty when it is one, good or not.
+
+        ``here`` is the name of the Observation, empty where it has none, and the place of the part in it.
+        """
         if part is not resource and kind(part):
             # One that is contained says of itself what it is.
             inner = self._not_read({"subject": resource.get("subject"), **part})
@@ -114,6 +114,10 @@ class ResultReader:
             return code, ""
         if code.lab not in self._words.labs_of_key[key]:
             return "not_requested", code.lab
+        # A server that ignores parameters sends the same one under every key, and only one of them asks for it.
+        if here[0] and (*here, code.lab) in self._seen:
+            return "duplicate", code.lab
+        self._seen.add((*here, code.lab))
         timed = part if any(name.startswith("effective") for name in part) else resource
         stated = [name for name in timed if name.startswith("effective")]
         at = next(effective(timed, self._as_of), None)
@@ -163,7 +167,10 @@ class ResultReader:
         meant = units.pop()
         unit = next((one for one in lab.units if self._words.unit(one) == meant), None)
         if unit is None:
-            return bad("unit_property_mismatch")
+            # Of another size, and still known: it may be shown.
+            return Result(
+                source, lab, code, day, at, issued, value, meant.unit, problem="unit_property_mismatch", remarks=remarks
+            )
         comparator = text(quantity.get("comparator")) or ("?" if quantity.get("comparator") is not None else "")
         if comparator:
             return Result(source, lab, code, day, at, issued, value, unit, comparator, "comparator")

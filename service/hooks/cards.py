@@ -8,18 +8,21 @@ a detail.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
 from service.assessment.medications import BY_MOUTH
 from service.clinical.outcome import SEVERITIES
 from service.fhir.chart import Chart, Draft
+from service.hooks.detail import Written, write_detail
 from service.hooks.escape import plain
 from service.hooks.ids import Ids, RuleMark
-from service.hooks.pieces import Piece, Scene, compose
+from service.hooks.listed import Agents
+from service.hooks.pieces import Piece, compose
 from service.hooks.report import Order, Reporter
 from service.hooks.resources import Subject
+from service.hooks.scene import Scene, marks_of
 from service.hooks.schema import check_response, without_empty
 from service.hooks.wording import Wording, bullets
 from service.knowledge.hooks_file import INDICATORS, PROFILES, Hooks, Service
@@ -60,12 +63,8 @@ class CardWriter:
         self._ids = ids
         self._url = public_url.rstrip("/")
         self._wording = Wording(hooks)
-        self._reporter = Reporter(hooks, rulebook.vocabulary.labs)
-        classes = rulebook.vocabulary.drug_classes
-        self._agents = {
-            agent: frozenset(member for key in keys for member in classes[key].members)
-            for agent, keys in hooks.cards["agents"].items()
-        }
+        self._reporter = Reporter(hooks, self._wording, rulebook.vocabulary)
+        self._agents = Agents(rulebook, recogniser, hooks.cards["agents"])
         for lab in hooks.cards["laboratory_order"]["not_laboratory"]:
             if lab not in rulebook.vocabulary.labs:
                 raise ValueError(f"no such lab: {lab}")
@@ -84,20 +83,26 @@ class CardWriter:
             considered,
             Subject.of(call.context),
             self._profile["actions_together"],
+            self._agents.listed(chart),
         )
         pieces = _at_most(compose(scene), service.most_cards)
         data = self._reporter.data(service, chart)
-        if pieces:
-            pieces[0].lines += self._not_assessed(scene, data, chart)
+        drafted = [f"/medications/{one.medication_index}" for one in chart.drafts]
+        longest: int = self._words["longest_detail"]
         made = 0
         cards = []
+        details = []
+        elsewhere: set[int] = set()
         for number, piece in enumerate(pieces):
-            cards.append(without_empty(self._card(service, answer, piece, number, made)))
+            if chart.deceased:
+                piece.parts.before.insert(0, self._wording.detail("deceased"))
+            tail = [*(self._not_assessed(scene, data, chart) if number == 0 else ()), "", self._footer(answer)]
+            details.append(write_detail(self._wording, piece.parts, drafted, elsewhere, tail, longest))
+            elsewhere |= {id(one) for one in piece.parts.cautions}
+            cards.append(without_empty(self._card(service, piece, details[-1].text, number, made)))
             made += len(piece.proposals)
-        body = {
-            "cards": cards,
-            "extension": {self._words["extension"]: without_empty(self._assessment(scene, data, pieces))},
-        }
+        assessment = self._assessment(scene, data, pieces, details)
+        body = {"cards": cards, "extension": {self._words["extension"]: without_empty(assessment)}}
         return check_response(body, service.most_cards)
 
     def _considered(self, hook: str, chart: Chart) -> list[Order]:
@@ -111,27 +116,30 @@ class CardWriter:
         if draft.medication_index is None:
             return Order(draft)
         read = self._recogniser.recognise(chart.body["medications"][draft.medication_index])
+        contains = self._agents.of(read.ingredients)
+        order = Order(draft, bool(read.ingredients), contains, self._agents.name(read.ingredients))
         if (read.route or BY_MOUTH) != BY_MOUTH:
-            return Order(draft, bool(read.ingredients))
-        agents = (agent for agent, members in self._agents.items() if members & read.ingredients)
-        forms = read.ingredients & frozenset(self._rulebook.vocabulary.forms)
-        return Order(draft, bool(read.ingredients), frozenset(agents), forms)
+            return order
+        return replace(order, agents=contains, forms=read.ingredients & frozenset(self._rulebook.vocabulary.forms))
 
     def _not_assessed(self, scene: Scene, data: Mapping[str, Mapping[str, Any]], chart: Chart) -> list[str]:
         """What a reader of the cards has to know was not looked at."""
-        answer = scene.answer
-        held = [one["reason"] for one in answer["held_back"] if one["outcome"] == "not_evaluated"]
-        left_out = self._reporter.remarks(chart)
+        wording, answer = self._wording, scene.answer
+        asked = [wording.detail("question", text=one["question"]) for one in scene.questions()]
+        wanted = scene.wanted_labs()
+        data = {key: one for key, one in data.items() if self._reporter.concerns(key, wanted)}
         lines = self._states(data, ("absent", "null"), "not_supplied")
         lines += self._states(data, ("failed",), "failed") + self._states(data, ("incomplete",), "incomplete")
-        lines += [self._wording.detail("held", text=one) for one in (*left_out, *held)]
-        if answer["unrecognised"]:
-            lines.append(self._wording.detail("not_recognised", count=len(answer["unrecognised"])))
+        lines += self._reporter.remarks(chart, data, wanted)
+        held = scene.unchecked()
+        if held:
+            missing = ", ".join(scene.places({pointer for one in held for pointer in one["missing"]}))
+            lines.append(wording.detail("unchecked", list=missing, count=sum(len(one["rules"]) for one in held)))
+        lines += self._reporter.not_understood(chart, answer)
         searched = self._states(data, ("none_found",), "none_found")
-        asked = [self._wording.detail("question", text=one["question"]) for one in scene.questions()]
         return [
-            *bullets(asked),
-            *(["", self._wording.detail("not_assessed"), "", *bullets(lines)] if lines else []),
+            *(["", *bullets(asked)] if asked else []),
+            *(["", wording.detail("not_assessed"), "", *bullets(lines)] if lines else []),
             *(["", *bullets(searched)] if searched else []),
         ]
 
@@ -140,9 +148,7 @@ class CardWriter:
         found = [self._hooks.what(key) for key, one in data.items() if one["state"] in states]
         return [self._wording.detail(template, list=", ".join(found))] if found else []
 
-    def _card(
-        self, service: Service, answer: Mapping[str, Any], piece: Piece, number: int, made: int
-    ) -> dict[str, Any]:
+    def _card(self, service: Service, piece: Piece, detail: str, number: int, made: int) -> dict[str, Any]:
         rules = list(dict.fromkeys(piece.rules))
         suggestions = [
             {
@@ -158,7 +164,7 @@ class CardWriter:
         return {
             "uuid": self._ids.make(service.id, "card", number, rules),
             "summary": piece.summary,
-            "detail": "\n".join([*piece.lines, "", self._footer(answer)]),
+            "detail": detail,
             "indicator": self._indicator(service.hook, piece, rules),
             "source": {
                 "label": self._words["source_label"],
@@ -182,6 +188,8 @@ class CardWriter:
 
     def _indicator(self, hook: str, piece: Piece, rules: Sequence[RuleMark]) -> str:
         wanted: str = self._words["indicators"][piece.severity][hook]
+        if piece.quiet:
+            wanted = min(wanted, self._words["quiet_at_most"], key=INDICATORS.index)
         # What no clinician has signed does not interrupt as what one has.
         if all(self._rulebook.rules[one.id].source.get("sign_off") == "signed" for one in rules):
             return wanted
@@ -200,11 +208,13 @@ class CardWriter:
 
     def _links(self, piece: Piece, rules: Sequence[RuleMark]) -> list[dict[str, str]]:
         most: int = self._words["most_links"]
-        first = rules[0]
+        # What was cut of a caution stands with its rule.
+        leading = list(dict.fromkeys(marks_of([one])[0] for one in piece.parts.cautions)) or rules[:1]
         own = {
-            f"{self._url}{self._words['rule_path']}{first.id}": self._wording.label(
-                "rule_link", rule=first.id, version=first.version
+            f"{self._url}{self._words['rule_path']}{one.id}": self._wording.label(
+                "rule_link", rule=one.id, version=one.version
             )
+            for one in leading[: self._words["most_rule_links"]]
         }
         sources = {
             one["url"]: self._wording.label("source_link", citation=one["citation"])
@@ -215,7 +225,11 @@ class CardWriter:
         return [{"label": label, "url": url, "type": "absolute"} for url, label in listed]
 
     def _assessment(
-        self, scene: Scene, data: Mapping[str, Mapping[str, Any]], pieces: Sequence[Piece]
+        self,
+        scene: Scene,
+        data: Mapping[str, Mapping[str, Any]],
+        pieces: Sequence[Piece],
+        details: Sequence[Written],
     ) -> dict[str, Any]:
         answer, chart = scene.answer, scene.chart
         knowledge = answer["knowledge"]
@@ -223,6 +237,8 @@ class CardWriter:
         said = "out_of_scope" if out_of_scope else "with_cards" if pieces else "assessed"
         if scene.hook != "patient-view" and not scene.considered:
             said = "no_orders"
+        if scene.hook == "patient-view" and chart.deceased:
+            said = "deceased"
         return {
             "hook": scene.hook,
             "asOf": answer["as_of"],
@@ -241,8 +257,18 @@ class CardWriter:
                 {"missing": one["missing"], "rules": len(one["rules"])} for one in answer["not_evaluated"]
             ],
             "heldBack": [
-                {"holdsBack": one["holds_back"], "outcome": one["outcome"], "reason": plain(one["reason"])}
+                {
+                    "holdsBack": one["holds_back"],
+                    "outcome": one["outcome"],
+                    "reason": plain(one["reason"]),
+                    "rules": one["rules"],
+                    "missing": one["missing"],
+                }
                 for one in answer["held_back"]
+            ],
+            "shortened": [
+                *({"caution": one["code"], "leftOut": list(cut)} for written in details for one, cut in written.cut),
+                *({"labQuestion": lab, "leftOut": list(cut)} for piece in pieces for lab, cut in piece.cut_tests),
             ],
             "notOnACard": {
                 "cautions": [one["code"] for one in answer["cautions"] if not scene.said(one)],
@@ -266,12 +292,14 @@ def _merged(first: Piece, second: Piece) -> Piece:
     return Piece(
         severity=min(first.severity, second.severity, key=(*SEVERITIES, "none").index),
         summary=first.summary,
-        lines=[*first.lines, "", f"**{second.markdown_summary}**", "", *second.lines],
-        rules=[*first.rules, *second.rules],
+        rules=[*dict.fromkeys((*first.rules, *second.rules))],
         reasons=first.reasons,
+        parts=first.parts.joined(second.parts),
         evidence=[*first.evidence, *second.evidence],
         proposals=[*first.proposals, *second.proposals],
         any_of_them=True,
+        quiet=first.quiet and second.quiet,
+        cut_tests=[*first.cut_tests, *second.cut_tests],
     )
 
 

@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.clinical.outcome import SEVERITIES
-from service.fhir.chart import Chart
-from service.hooks.escape import markdown
+from service.hooks.detail import Item, Parts
 from service.hooks.ids import RuleMark
 from service.hooks.report import Order
-from service.hooks.resources import Subject, laboratory_order, medication_order
-from service.hooks.wording import Wording
-from service.knowledge.rulebook import Rulebook
-
-Item = Mapping[str, Any]
-"""A caution, a question or a suggestion of an answer."""
+from service.hooks.resources import laboratory_order, medication_order
+from service.hooks.scene import Scene, marks_of, pointers_of
+from service.hooks.wording import bullets
+from service.knowledge.interactions import ACTIONS
+from service.knowledge.rule_schema import PRIORITIES
 
 
 @dataclass(frozen=True)
@@ -35,87 +33,17 @@ class Piece:
 
     severity: str
     summary: str
-    lines: list[str]
     rules: list[RuleMark]
     reasons: str
     """Which override reasons: of `caution`, `labs` or `forms`."""
+    parts: Parts = field(default_factory=Parts)
     evidence: list[Mapping[str, Any]] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     any_of_them: bool = False
-
-    @property
-    def markdown_summary(self) -> str:
-        """The summary within a detail."""
-        return markdown(self.summary)
-
-
-class Scene:
-    """One answer, with the drafts that are looked at, and what was said of it on cards."""
-
-    def __init__(
-        self,
-        rulebook: Rulebook,
-        words: Mapping[str, Any],
-        wording: Wording,
-        hook: str,
-        answer: Mapping[str, Any],
-        chart: Chart,
-        considered: Sequence[Order],
-        subject: Subject,
-        together: bool,
-    ) -> None:
-        self.rulebook = rulebook
-        self.words = words
-        self.wording = wording
-        self.hook = hook
-        self.answer = answer
-        self.chart = chart
-        self.considered = considered
-        self.subject = subject
-        self.together = together
-        """Whether a suggestion may have several actions."""
-        self._said: set[int] = set()
-
-    def touches(self, item: Item, order: Order) -> bool:
-        """Whether the item rests on the order."""
-        place = f"/medications/{order.draft.medication_index}"
-        return any(pointer == place or pointer.startswith(f"{place}/") for pointer in _pointers(item))
-
-    def touched(self, item: Item) -> bool:
-        """Whether the item rests on any draft that is looked at."""
-        return any(self.touches(item, one) for one in self.considered)
-
-    def say(self, items: Iterable[Item]) -> None:
-        """Remember that the items are on a card."""
-        self._said.update(id(one) for one in items)
-
-    def said(self, item: Item) -> bool:
-        """Whether the item is on a card."""
-        return id(item) in self._said
-
-    def urgent(self, caution: Item) -> bool:
-        """Whether an urgent rule says it."""
-        return any(self.rulebook.rules[one.id].kind == "urgent" for one in marks_of([caution]))
-
-    def questions(self) -> list[Item]:
-        """What to ask, for the cards there are: about the drafts, or about what is not known."""
-        rules = {mark for one in self._shown() for mark in marks_of([one])}
-        asked = [
-            one
-            for one in self.answer["follow_up_questions"]
-            if (self.touched(one) if self.considered else bool(rules & set(marks_of([one]))))
-        ]
-        self.say(asked)
-        return asked
-
-    def _shown(self) -> list[Item]:
-        return [one for one in self.answer["cautions"] if self.said(one)]
-
-
-def marks_of(items: Iterable[Item]) -> list[RuleMark]:
-    """The rules of the items, each once, in their order."""
-    grounds = (ground["rule"] for item in items for ground in item["grounds"])
-    return list(dict.fromkeys(RuleMark(one["id"], one["version"]) for one in grounds))
+    quiet: bool = False
+    """Whether all of it depends on what nobody has listed as taken, or is only what every such order is told."""
+    cut_tests: list[tuple[str, Sequence[str]]] = field(default_factory=list)
+    """Tests, and which parts of their questions were left out."""
 
 
 def compose(scene: Scene) -> list[Piece]:
@@ -137,9 +65,8 @@ def _out_of_scope(scene: Scene) -> list[Piece]:
     if not found:
         return []
     scene.say(found)
-    lines = [line for one in found for line in scene.wording.caution(one, nested=False)]
     summary = scene.wording.summary("out_of_scope")
-    return [Piece("none", summary, lines, marks_of(found), "caution", _evidence(found))]
+    return [Piece("none", summary, marks_of(found), "caution", Parts(cautions=found), _evidence(found))]
 
 
 def _urgent(scene: Scene) -> list[Piece]:
@@ -149,9 +76,9 @@ def _urgent(scene: Scene) -> list[Piece]:
         return []
     message = scene.answer["message"]
     labs = [one for one in scene.answer["lab_questions"] if one["priority"] == "urgent"]
-    piece = _of_cautions(scene, found, found[0]["summary"], found[0]["agent"])
+    piece = _of_cautions(scene, [*found, *_doubted_values(scene, found)])
     if message:
-        piece.lines = [scene.wording.detail("held", text=message), "", *piece.lines]
+        piece.parts.before.append(scene.wording.detail("held", text=message))
     _add_labs(scene, piece, labs)
     return [piece]
 
@@ -162,15 +89,19 @@ def _per_draft(scene: Scene) -> Iterator[Piece]:
         found = [
             one
             for one in scene.answer["cautions"]
-            if one["severity"] == "contraindicated" and scene.touches(one, order) and not scene.urgent(one)
+            if one["severity"] == "contraindicated"
+            and scene.touches(one, order)
+            and not scene.urgent(one)
+            and not _beside_the_point(scene, one)
         ]
-        if not found:
+        if all(scene.in_doubt(one) for one in found):
             continue
-        # What forbids the order itself leads; an interaction that adds to it follows.
-        found.sort(key=lambda one: one["category"] == "drug_interaction")
-        piece = _of_cautions(scene, found, found[0]["summary"], found[0]["agent"])
-        if order.removable:
-            label = scene.wording.label("remove", summary=found[0]["summary"])
+        found = _ranked(scene, found)
+        piece = _of_cautions(scene, found)
+        # A medicine that something else must not be taken with is not the one to go.
+        against = [one for one in found if one["agent"] in order.contains and _forbids(scene, one)]
+        if order.removable and against:
+            label = scene.wording.label("remove", drug=order.name, summary=against[0]["summary"])
             removal = {"type": "delete", "description": label, "resourceId": order.draft.resource_id}
             piece.proposals = [
                 Proposal(label, [removal], marks_of(found)),
@@ -179,44 +110,86 @@ def _per_draft(scene: Scene) -> Iterator[Piece]:
         yield piece
 
 
+def _forbids(scene: Scene, caution: Item) -> bool:
+    """Whether what it warns of is the agent itself, and not a dose or a doubt about something beside it."""
+    return caution["category"] != "drug_interaction" or scene.asks(caution) == "avoid"
+
+
 def _alternatives(scene: Scene, order: Order, removal: Mapping[str, Any]) -> Iterator[Proposal]:
     if "magnesium" not in order.agents or scene.subject.patient is None:
         return
     for one in scene.answer["form_suggestions"][: scene.words["most_alternatives"]]:
         scene.say([one])
-        label = scene.wording.label("replace" if scene.together else "alternative", form=one["display"])
+        key = "replace" if scene.together else "alternative"
+        label = scene.wording.label(key, drug=order.name, form=one["display"])
         creation = {"type": "create", "description": label, "resource": _medication(scene, one)}
         yield Proposal(label, [removal, creation] if scene.together else [creation], marks_of([one]))
 
 
 def _cautions(scene: Scene) -> list[Piece]:
     """All other cautions that touch a draft, and doubts about the values they rest on, on one card."""
-    found = [one for one in scene.answer["cautions"] if scene.touched(one) and not scene.said(one)]
-    seen = {pointer for one in scene.answer["cautions"] if scene.touched(one) for pointer in _pointers(one)}
-    found += [
+    touched = [one for one in scene.answer["cautions"] if scene.touched(one)]
+    found = [one for one in touched if not scene.said(one) and not _beside_the_point(scene, one)]
+    if scene.shown():
+        # What every such order is told adds nothing to what forbids it, or cannot wait.
+        found = [one for one in found if not scene.alone(one)]
+    found += [one for one in _results(scene, touched) if one not in found]
+    found += [one for one in _doubted_values(scene, [*touched, *found]) if one not in found]
+    refused = list(_refused(scene))
+    if found:
+        piece = _of_cautions(scene, _ranked(scene, found))
+    elif refused:
+        piece = Piece("moderate", scene.wording.summary("forms"), marks_of(refused), "caution")
+        piece.evidence = _evidence(refused)
+    else:
+        return []
+    lines = [scene.wording.detail("form_refused", form=one["display"], text=one["reason"]) for one in refused]
+    piece.parts.after += bullets(lines)
+    return [piece]
+
+
+def _results(scene: Scene, touched: Sequence[Item]) -> list[Item]:
+    """What abnormal results say of what is ordered, or of what the cautions about the orders rest on."""
+    ordered = {agent for one in scene.considered for agent in one.contains}
+    of_interest = scene.words["results_of_interest"]
+    labs = {pointer for one in touched for pointer in pointers_of(one) if pointer.startswith("/labs/")}
+    labs |= {f"/labs/{lab}" for agent in ordered for lab in of_interest.get(agent, ())}
+    return [
         one
         for one in scene.answer["cautions"]
-        if one["category"] == "data_quality" and one not in found and not scene.said(one) and seen & set(_pointers(one))
+        if one["category"] == "lab_result"
+        and not scene.said(one)
+        and (one["agent"] in ordered or labs & set(pointers_of(one)))
     ]
-    refused = list(_refused(scene))
-    if not found and not refused:
-        return []
-    if not found:
-        piece = Piece(
-            "moderate",
-            scene.wording.summary("forms"),
-            [],
-            marks_of(refused),
-            "caution",
-            _evidence(refused),
+
+
+def _beside_the_point(scene: Scene, caution: Item) -> bool:
+    """Whether it warns of an order together with the other of the two, which is not listed, and adds little."""
+    orders = [one for one in scene.considered if scene.touches(caution, one)]
+    return scene.in_doubt(caution) and all(one.contains and _adds_little(scene, caution, one) for one in orders)
+
+
+def _adds_little(scene: Scene, caution: Item, order: Order) -> bool:
+    """Whether it is mild and the other is in no list that was read, or no more severe than what is certain anyway."""
+    own = SEVERITIES.index(caution["severity"])
+    firm = (one for one in scene.answer["cautions"] if scene.touches(one, order) and not scene.in_doubt(one))
+    mild = caution["severity"] in scene.words["mild"] and _not_taken(scene, caution)
+    return mild or any(SEVERITIES.index(one["severity"]) <= own for one in firm if not scene.alone(one))
+
+
+def _ranked(scene: Scene, found: Iterable[Item]) -> list[Item]:
+    """What is certain to concern the patient first, then the most severe, then what rests on no other medicine."""
+
+    def rank(one: Item) -> tuple[bool, int, bool, int]:
+        interaction = one["category"] == "drug_interaction"
+        return (
+            scene.in_doubt(one) or scene.alone(one),
+            SEVERITIES.index(one["severity"]),
+            one["category"] == "data_quality",
+            1 + ACTIONS.index(scene.asks(one)) if interaction else 0,
         )
-    elif len(found) == 1:
-        piece = _of_cautions(scene, found, found[0]["summary"], found[0]["agent"])
-    else:
-        piece = _of_cautions(scene, found, None, found[0]["agent"], "order_cautions")
-    for one in refused:
-        piece.lines.append("- " + scene.wording.detail("form_refused", form=one["display"], text=one["reason"]))
-    return [piece]
+
+    return sorted(found, key=rank)
 
 
 def _refused(scene: Scene) -> Iterator[Item]:
@@ -232,14 +205,8 @@ def _forms(scene: Scene) -> list[Piece]:
     if not found or any(scene.said(one) for one in found):
         return []
     scene.say(found)
-    piece = Piece(
-        "none",
-        scene.wording.summary("forms"),
-        [line for one in found for line in scene.wording.form(one)],
-        marks_of(found),
-        "forms",
-        _evidence(found),
-    )
+    piece = Piece("none", scene.wording.summary("forms"), marks_of(found), "forms", evidence=_evidence(found))
+    piece.parts.after = [line for one in found for line in scene.wording.form(one)]
     if scene.subject.patient is not None:
         sure = set(scene.words["recommend_when_certainty"])
         for at, one in enumerate(found):
@@ -256,89 +223,151 @@ def _medication(scene: Scene, suggestion: Item) -> dict[str, Any]:
 
 
 def _labs(scene: Scene) -> list[Piece]:
-    found = [one for one in scene.answer["lab_questions"] if scene.touched(one) and not scene.said(one)]
+    found = [
+        one
+        for one in scene.answer["lab_questions"]
+        if (scene.touched(one) or _of_result(scene, one)) and not scene.said(one) and not _asked_of_all(scene, one)
+    ]
     if not found:
         return []
-    one_only = len(found) == 1
-    summary = (
-        scene.wording.summary("one_lab", lab=found[0]["display"])
-        if one_only
-        else scene.wording.summary("labs", count=len(found))
-    )
-    piece = Piece("none", summary, [], [], "labs", any_of_them=True)
+    # What the cautions are about first.
+    watched = {lab for one in scene.shown() for lab in one["monitoring"]}
+    found.sort(key=lambda one: (PRIORITIES.index(one["priority"]), one["lab"] not in watched))
+    names = [scene.wording.lab_name(one["lab"], one["display"]) for one in found]
+    piece = Piece("none", scene.wording.listing("labs", "labs_counted", names), [], "labs")
     _add_labs(scene, piece, found)
     return [piece]
 
 
+def _of_result(scene: Scene, question: Item) -> bool:
+    """Whether the answer to it would change what is said of an abnormal result."""
+    codes = {code for one in scene.shown() if one["category"] == "lab_result" for code in one["codes"]}
+    return not codes.isdisjoint(question["would_change"])
+
+
+def _asked_of_all(scene: Scene, question: Item) -> bool:
+    """Whether only a caution asks for it that every such order brings, or one that is beside the point."""
+    quiet = [one for one in scene.answer["cautions"] if scene.alone(one) or _beside_the_point(scene, one)]
+    return set(marks_of([question])) <= set(marks_of(quiet))
+
+
 def _add_labs(scene: Scene, piece: Piece, questions: Sequence[Item]) -> None:
+    if not questions:
+        return
     scene.say(questions)
-    piece.lines += [f"- {scene.wording.lab(one)}" for one in questions]
+    words = scene.words["laboratory_order"]
+    asked = {one["lab"] for one in questions}
+    within = {lab: by for lab, by in words["reported_with"].items() if {lab, by} <= asked}
+    if piece.parts.cautions:
+        piece.parts.after += [scene.wording.detail("tests"), ""]
+    for one in questions:
+        if one["lab"] in within:
+            continue
+        together = [other for other in questions if within.get(other["lab"]) == one["lab"]]
+        line, cut = scene.wording.lab(one, together)
+        piece.parts.after.append(f"- {line}")
+        piece.cut_tests += [(one["lab"], cut)] if cut else []
+        piece.cut_tests += [(other["lab"], ("question", "reason", "timing")) for other in together]
+        if one["loinc"] is not None and scene.subject.patient is not None:
+            label = scene.wording.label("lab", lab=one["display"])
+            order = laboratory_order(words, one, scene.wording.label("lab_note", timing=one["timing"]), scene.subject)
+            action = {"type": "create", "description": label, "resource": order}
+            piece.proposals.append(Proposal(label, [action], marks_of([one, *together])))
     piece.rules += marks_of(questions)
     piece.evidence += _evidence(questions)
     piece.any_of_them = True
-    if scene.subject.patient is None:
-        return
-    for one in questions:
-        if one["loinc"] is not None:
-            label = scene.wording.label("lab", lab=one["display"])
-            order = laboratory_order(scene.words["laboratory_order"], one, scene.subject)
-            action = {"type": "create", "description": label, "resource": order}
-            piece.proposals.append(Proposal(label, [action], marks_of([one])))
 
 
 def _missing(scene: Scene) -> list[Piece]:
     """An order that rules speak of, where nothing could be said for want of data."""
-    answer = scene.answer
-    held = [one for one in answer["held_back"] if one["outcome"] == "not_evaluated"]
-    about = [one for key in ("follow_up_questions", "advice") for one in answer[key] if scene.touched(one)]
-    ours = about or [one for one in scene.considered if one.agents]
-    if not held or not ours:
+    about = [one for key in ("follow_up_questions", "advice") for one in scene.answer[key] if scene.touched(one)]
+    held = scene.unchecked()
+    if not held or not (about or any(one.agents for one in scene.considered)):
         return []
     rules = [RuleMark(one["id"], one["version"]) for hold in held for one in hold["rules"]]
-    return [Piece("none", scene.wording.summary("missing"), [], list(dict.fromkeys(rules)), "caution")]
+    missing = scene.places({pointer for hold in held for pointer in hold["missing"]})
+    summary = scene.wording.listing("missing", "missing_counted", missing)
+    return [Piece("none", summary, list(dict.fromkeys(rules)), "caution")]
 
 
 def _patient_view(scene: Scene) -> list[Piece]:
     """At most one: something urgent, a high-risk combination, or an abnormal result; otherwise silence."""
+    if scene.chart.deceased:
+        return []
     urgent = _urgent(scene)
     if urgent:
         return urgent
-    speaks = scene.words["patient_view"]
-    found = [
-        one
-        for one in scene.answer["cautions"]
-        if one["severity"] in speaks["severities"] or one["category"] in speaks["categories"]
-    ]
+    found = [one for one in scene.answer["cautions"] if _speaks(scene, one)]
     if not found:
         return []
-    if len(found) == 1:
-        piece = _of_cautions(scene, found, found[0]["summary"], found[0]["agent"])
-    else:
-        piece = _of_cautions(scene, found, None, found[0]["agent"], "chart_cautions")
+    found += _doubted_values(scene, found)
+    piece = _of_cautions(scene, _ranked(scene, found))
     rules = set(marks_of(found))
-    labs = [one for one in scene.answer["lab_questions"] if one["priority"] == "urgent" or rules & set(marks_of([one]))]
+    labs = [
+        one
+        for one in scene.answer["lab_questions"]
+        if one["priority"] == "urgent" or rules & set(marks_of([one])) or _of_result(scene, one)
+    ]
     _add_labs(scene, piece, labs)
     return [piece]
 
 
-def _of_cautions(scene: Scene, found: Sequence[Item], summary: str | None, agent: str, template: str = "") -> Piece:
+def _speaks(scene: Scene, caution: Item) -> bool:
+    """Whether it is worth interrupting someone who only opened a chart."""
+    words = scene.words["patient_view"]
+    severe = caution["severity"] in words["always"]
+    if caution["category"] not in words["categories"]:
+        # A risk is one of a medicine and a condition, or of two medicines.
+        risk = caution["severity"] in words["severities"] and not scene.in_doubt(caution)
+        together = caution["category"] == "drug_interaction" or scene.listed.of(caution["agent"]) == "listed"
+        if not (risk and (severe or together)):
+            return False
+    return severe or not scene.old(caution, words["results_within_days"])
+
+
+def _doubted_values(scene: Scene, found: Sequence[Item]) -> list[Item]:
+    """Doubts about the values that some cautions rest on."""
+    seen = {pointer for one in found for pointer in pointers_of(one)}
+    return [
+        one
+        for one in scene.answer["cautions"]
+        if one["category"] == "data_quality"
+        and one not in found
+        and not scene.said(one)
+        and seen & set(pointers_of(one))
+    ]
+
+
+def _of_cautions(scene: Scene, found: Sequence[Item]) -> Piece:
     scene.say(found)
-    shown = scene.wording.fitting(summary, agent) if summary is not None else scene.wording.several(template, found)
-    several = len(found) > 1 or shown != found[0]["summary"]
+    wording = scene.wording
+    first = found[0]
+    firm = [one for one in found if not (_not_taken(scene, one) or scene.alone(one) or _beside_orders(scene, one))]
+    shown = wording.several(found) if len(found) > 1 else wording.fitting(first["summary"], first["agent"])
     return Piece(
-        min((one["severity"] for one in found), key=SEVERITIES.index),
+        min((one["severity"] for one in firm or found), key=SEVERITIES.index),
         shown,
-        [line for one in found for line in scene.wording.caution(one, nested=several)],
         marks_of(found),
         "caution",
+        Parts(
+            cautions=list(found),
+            doubts={id(one): scene.listed.of(one["agent"]) for one in found if scene.in_doubt(one)},
+            headed=not shown.startswith(first["summary"]),
+        ),
         _evidence(found),
+        quiet=not firm,
     )
+
+
+def _not_taken(scene: Scene, caution: Item) -> bool:
+    """Whether a list of medicines was read, and what it speaks of is not in it."""
+    return scene.in_doubt(caution) and scene.listed.of(caution["agent"]) == "not_listed"
+
+
+def _beside_orders(scene: Scene, caution: Item) -> bool:
+    """Whether it is mild and speaks of a result, and not of what is ordered."""
+    return bool(scene.considered) and caution["severity"] in scene.words["mild"] and not scene.touched(caution)
 
 
 def _evidence(items: Iterable[Item]) -> list[Mapping[str, Any]]:
     return [one for item in items for ground in item["grounds"] for one in ground["evidence"]]
-
-
-def _pointers(item: Item) -> list[str]:
-    own = [one["pointer"] for one in item.get("triggered_by", ())]
-    return own + [one["pointer"] for ground in item["grounds"] for one in ground["triggered_by"]]

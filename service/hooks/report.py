@@ -6,16 +6,18 @@ The states of the prefetch keys stay apart: only an empty search says that there
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from service.fhir.chart import Chart, Draft, Note, State
+from service.assessment.trace import shown_value
+from service.fhir.chart import Chart, Draft, Note, Shown, State
 from service.hooks.escape import plain
 from service.hooks.resources import is_reference
+from service.hooks.wording import Wording
 from service.knowledge.hooks_file import Hooks, Service
-from service.knowledge.vocabulary import Lab
+from service.knowledge.vocabulary import Vocabulary
 
 _KEY = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 
@@ -27,8 +29,12 @@ class Order:
     draft: Draft
     recognised: bool = False
     """Whether any ingredient of it is known."""
-    agents: frozenset[str] = frozenset()
+    contains: frozenset[str] = frozenset()
     """`magnesium`, `vitamin_d`."""
+    name: str = ""
+    """Of what it contains of them, in our words."""
+    agents: frozenset[str] = frozenset()
+    """Those of them that are taken by mouth."""
     forms: frozenset[str] = frozenset()
     """Keys of forms of magnesium."""
 
@@ -41,9 +47,15 @@ class Order:
 class Reporter:
     """Words for the states of a call."""
 
-    def __init__(self, hooks: Hooks, labs: Mapping[str, Lab]) -> None:
+    def __init__(self, hooks: Hooks, wording: Wording, vocabulary: Vocabulary) -> None:
         self._hooks = hooks
-        self._labs = {key: one.display for key, one in labs.items()}
+        self._wording = wording
+        self._labs_of_key = vocabulary.fhir.labs_of_key
+        self._labs = {key: one.display for key, one in vocabulary.labs.items()}
+        # A key for one lab alone has a shorter name for it.
+        for key, labs in self._labs_of_key.items():
+            if len(labs) == 1:
+                self._labs |= {lab: hooks.what(key) for lab in labs}
         self._words = hooks.cards
 
     def data(self, service: Service, chart: Chart) -> dict[str, dict[str, Any]]:
@@ -89,16 +101,71 @@ class Reporter:
             for one in chart.notes
         ]
 
-    def remarks(self, chart: Chart) -> list[str]:
-        """What of it a reader of a card has to know."""
-        quiet = self._words["quiet_notes"]
-        noted = [one for one in chart.notes if one.code not in quiet]
-        return [self._note(one) + (f" ({one.count})" if one.count > 1 else "") for one in noted]
+    def remarks(self, chart: Chart, data: Mapping[str, Mapping[str, Any]], wanted: Collection[str]) -> list[str]:
+        """What of it a reader of a card has to know, one line for each thing; ``wanted`` are the labs of interest."""
+        shown = [one for one in chart.shown if one.lab in wanted]
+        said = {(one.lab, one.reason) for one in shown}
+        found: dict[str, list[str]] = {}
+        for one in chart.notes:
+            silent = one.code in self._words["quiet_notes"] or (one.detail_code, one.code) in said
+            if silent or not self.concerns(one.key, wanted, one.detail_code):
+                continue
+            count = f" ({one.count})" if one.count > 1 else ""
+            found.setdefault(self._subject(one), []).append(f"{self._reason(one.code)}{count}")
+        lines = [self._wording.detail("note", what=what, reasons="; ".join(reasons)) for what, reasons in found.items()]
+        useless = [
+            self._hooks.what(key)
+            for key, one in data.items()
+            if one["state"] == "used" and not one["used"] and self.concerns(key, wanted) and self._of_no_use(key, chart)
+        ]
+        if useless:
+            lines.append(self._wording.detail("none_usable", list=", ".join(useless)))
+        return lines + [self._shown_line(one) for one in shown]
+
+    def concerns(self, key: str, wanted: Collection[str], lab: str = "") -> bool:
+        """Whether what a key brings is of interest: a list always, results where one of their labs is."""
+        if lab in self._labs:
+            return lab in wanted
+        return key not in self._labs_of_key or not self._labs_of_key[key].isdisjoint(wanted)
+
+    def _shown_line(self, one: Shown) -> str:
+        return self._wording.detail(
+            "shown_only",
+            lab=self._labs[one.lab],
+            value=f"{one.comparator}{shown_value(one.value)}",
+            unit=one.unit,
+            date=one.collected_on,
+            reason=self._reason(one.reason),
+        )
+
+    def _of_no_use(self, key: str, chart: Chart) -> bool:
+        """Whether all that came under a key was left out, for reasons that are not worth a line of their own."""
+        left_out = {one.code for one in chart.notes if one.key == key and one.left_out}
+        return bool(left_out) and left_out <= set(self._words["of_no_use"])
+
+    def not_understood(self, chart: Chart, answer: Mapping[str, Any]) -> list[str]:
+        """Medicines and diagnoses that were not recognised, the medicines by name."""
+        places = [one["pointer"].split("/") for one in answer["unrecognised"]]
+        listed = chart.body.get("medications", ())
+        texts = [_name(listed[int(place[2])]) for place in places if place[1] == "medications"]
+        others = sum(place[1] == "conditions" for place in places)
+        most: int = self._words["most_names"]
+        names = [self._wording.shown(_shortened(one, self._words["longest_name"])) for one in dict.fromkeys(texts)]
+        if len(names) > most:
+            names[most:] = [self._wording.detail("more", count=len(names) - most)]
+        lines = [self._wording.listed("not_recognised", names)] if names else []
+        return [*lines, *([self._wording.detail("unknown_codes", count=others)] if others else [])]
+
+    def _subject(self, note: Note) -> str:
+        """What a note is about: the test, where there is one."""
+        return self._labs.get(note.detail_code) or self._what(note.key)
+
+    def _reason(self, code: str) -> str:
+        said: str = self._words["notes"].get(code, code.replace("_", " "))
+        return said
 
     def _note(self, note: Note) -> str:
-        reason = self._words["notes"].get(note.code, note.code.replace("_", " "))
-        about = self._labs.get(note.detail_code, "")
-        return f"{self._what(note.key)}{f' ({about})' if about else ''}: {reason}"
+        return f"{self._subject(note)}: {self._reason(note.code)}"
 
     def _what(self, key: str) -> str:
         said: str = self._words["orders"].get(key) or self._hooks.what(key)
@@ -112,6 +179,7 @@ class Reporter:
                 "value": float(one.value) if isinstance(one.value, Decimal) else one.value,
                 "unit": plain(one.unit),
                 "collectedOn": one.collected_on,
+                "comparator": one.comparator,
                 "reason": one.reason,
             }
             for one in chart.shown
@@ -136,3 +204,12 @@ class Reporter:
             known = order is not None and is_reference(order)
             listed.append({"order": order if known else None, "state": state, "text": self._words["orders"][state]})
         return listed
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest].rstrip()} …"
+
+
+def _name(medication: Mapping[str, Any]) -> str:
+    name: str = medication.get("name") or medication["code"].get("display") or medication["code"]["code"]
+    return name

@@ -44,8 +44,10 @@ def _reference(kind: str, said: str) -> str | None:
     return f"{kind}/{own}" if _ID.fullmatch(own) else None
 
 
-def laboratory_order(words: Mapping[str, Any], question: Mapping[str, Any], subject: Subject) -> dict[str, Any]:
-    """A draft ServiceRequest for the test that a question asks for."""
+def laboratory_order(
+    words: Mapping[str, Any], question: Mapping[str, Any], note: str, subject: Subject
+) -> dict[str, Any]:
+    """A draft ServiceRequest for the test that a question asks for; ``note`` says when."""
     category = words["category"]
     return {
         "resourceType": "ServiceRequest",
@@ -59,6 +61,7 @@ def laboratory_order(words: Mapping[str, Any], question: Mapping[str, Any], subj
         },
         **subject.members(),
         "reasonCode": [{"text": plain(question["reason"])}],
+        "note": [{"text": note}],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,10 @@ from service.hooks.escape import markdown, plain
 from service.knowledge.hooks_file import LONGEST_SUMMARY, Hooks
 
 AGENT_WORDS = {"magnesium": "magnesium", "vitamin_d": "vitamin D"}
+PARTS = ("why", "action", "spacing", "limits")
+"""The parts of a caution after what was seen, in the order in which they stand."""
+
+_SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z0-9])")
 
 
 class Wording:
@@ -20,8 +25,13 @@ class Wording:
 
     def detail(self, key: str, **values: Any) -> str:
         """A line of a detail; the values are escaped."""
-        filled = {name: markdown(self.units(str(value))) for name, value in values.items()}
+        filled = {name: self.shown(str(value)) for name, value in values.items()}
         return _filled(self._words["details"][key], filled)
+
+    def listed(self, key: str, things: Iterable[str], **values: Any) -> str:
+        """A line with a list, whose things are escaped already."""
+        filled = {name: self.shown(str(value)) for name, value in values.items()}
+        return _filled(self._words["details"][key], {**filled, "list": ", ".join(things)})
 
     def label(self, key: str, **values: Any) -> str:
         """A label or a description, as plain text."""
@@ -36,10 +46,15 @@ class Wording:
         text = plain(summary)
         return text if len(text) <= LONGEST_SUMMARY else self.summary("long", agent=AGENT_WORDS[agent])
 
-    def several(self, template: str, found: Sequence[Mapping[str, Any]]) -> str:
-        """The summary of the first of several cautions and how many more there are, or only how many there are."""
+    def several(self, found: Sequence[Mapping[str, Any]]) -> str:
+        """The summary of the first of several cautions, with how many more there are, where there is room."""
         text = self.summary("with_more", summary=found[0]["summary"], count=len(found) - 1)
-        return text if len(text) <= LONGEST_SUMMARY else self.summary(template, count=len(found))
+        return text if len(text) <= LONGEST_SUMMARY else self.fitting(found[0]["summary"], found[0]["agent"])
+
+    def listing(self, key: str, short: str, things: Sequence[str]) -> str:
+        """A summary that names things, or one that counts them where they are too many."""
+        text = self.summary(key, list=", ".join(things))
+        return text if len(text) <= LONGEST_SUMMARY else self.summary(short, count=len(things))
 
     def units(self, text: str) -> str:
         """Units as people write them."""
@@ -47,36 +62,81 @@ class Wording:
             text = text.replace(unit, shown)
         return text
 
-    def caution(self, caution: Mapping[str, Any], nested: bool) -> list[str]:
-        """A caution as list items; ``nested`` below a heading of its own."""
-        shown = [one["display"] for one in caution["triggered_by"] if not one["pointer"].startswith("/goals")]
-        lines = [
-            *([self.detail("facts", facts="; ".join(dict.fromkeys(shown)))] if shown else []),
-            self.detail("why", text=caution["detail"]),
-            self.detail("action", text=caution["action"]),
-            *self._spacing(caution),
-            *([self.detail("limits", text=" ".join(caution["limitations"]))] if caution["limitations"] else []),
-        ]
-        if not nested:
-            return bullets(lines)
-        return [f"- {self.detail('heading', summary=caution['summary'])}", *bullets(lines, "  ")]
+    def shown(self, text: str) -> str:
+        """A text of the record, escaped, with units as people write them."""
+        return markdown(self.units(text))
 
-    def _spacing(self, caution: Mapping[str, Any]) -> list[str]:
+    def lab_name(self, lab: str, display: str) -> str:
+        """How people call a test in a list."""
+        name: str = self._words["lab_names"].get(lab, display)
+        return name
+
+    def place(self, pointer: str, labs: Mapping[str, str]) -> str:
+        """What stands at a place of a request that is not known."""
+        name = pointer.rsplit("/", 1)[-1]
+        if pointer.startswith("/labs/") and name in labs:
+            return self.lab_name(name, labs[name])
+        said: str = self._words["places"].get(pointer, name.replace("_", " "))
+        return said
+
+    def caution(self, caution: Mapping[str, Any], drafted: Iterable[str], doubt: str | None) -> dict[str, list[str]]:
+        """The parts of a caution, each as lines; `facts` bare, the others as they are written.
+
+        ``drafted`` are the places of medications that are drafts; ``doubt`` names a text on what may not be taken.
+        """
+        limits = list(caution["limitations"])
+        if caution["category"] == "drug_interaction":
+            # Those of the row stand behind those of its table.
+            limits.reverse()
+        most: int = self._words["most_limits"]
         spacing = caution["spacing"]
-        if spacing is None:
-            return []
-        before, after = spacing["hours_before"], spacing["hours_after"]
-        return [self.detail("spacing", before=before, after=after, agent=AGENT_WORDS[caution["agent"]])]
+        parts = {
+            "heading": [self.detail("heading", summary=_ended(caution["summary"]))],
+            "doubt": [self.detail(doubt, agent=AGENT_WORDS[caution["agent"]])] if doubt is not None else [],
+            "facts": self._facts(caution, frozenset(drafted)),
+            "why": [self.detail("why", text=caution["detail"])],
+            "action": [self.detail("action", text=caution["action"])],
+            "spacing": [] if spacing is None else [self._spacing(spacing, caution["agent"])],
+            "limits": [self.detail("limits", text=" ".join(limits[:most]))] if limits else [],
+        }
+        if len(limits) > most:
+            parts["more_limits"] = []
+        return parts
 
-    def lab(self, question: Mapping[str, Any]) -> str:
-        """A question for a test as one item."""
-        return self.detail(
+    def seen(self, facts: Iterable[str]) -> str:
+        """What was seen; the facts are escaped already."""
+        return _filled(self._words["details"]["facts"], {"facts": "; ".join(facts)})
+
+    def _facts(self, caution: Mapping[str, Any], drafted: frozenset[str]) -> list[str]:
+        found = []
+        for one in caution["triggered_by"]:
+            if one["pointer"].startswith("/goals"):
+                continue
+            shown = self.shown(one["display"])
+            if one["pointer"] in drafted:
+                shown = _filled(self._words["details"]["drafted"], {"what": shown})
+            found.append(shown)
+        return list(dict.fromkeys(found))
+
+    def _spacing(self, spacing: Mapping[str, Any], agent: str) -> str:
+        before, after = spacing["hours_before"], spacing["hours_after"]
+        return self.detail("spacing", before=before, after=after, agent=AGENT_WORDS[agent])
+
+    def lab(self, question: Mapping[str, Any], together: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
+        """A question for a test as one item, with those that are reported with it; and what was cut from it."""
+        most: int = self._words["most_reasons"]
+        reasons = _SENTENCE.split(question["reason"])
+        timings = question["timing"].split("; ")
+        names = [question["display"], *(one["display"] for one in together)]
+        text = self.detail(
             "lab",
-            lab=question["display"],
+            lab=" / ".join(names),
             question=question["question"],
-            reason=question["reason"],
-            timing=question["timing"],
+            reason=" ".join(reasons[:most]),
+            timing=timings[0],
         )
+        cut = ["reason"] if len(reasons) > most else []
+        return text, [*cut, *(["timing"] if len(timings) > 1 else [])]
 
     def dose(self, suggestion: Mapping[str, Any]) -> str | None:
         """The dose of a form as plain text, unless none is given."""
@@ -96,6 +156,10 @@ class Wording:
             "  - " + (markdown(dose) if dose is not None else self.detail("no_dose")),
             *bullets([self.detail("limits", text=" ".join(suggestion["limitations"]))], "  "),
         ]
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def bullets(lines: Iterable[str], indent: str = "") -> list[str]:

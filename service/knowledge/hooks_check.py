@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -87,9 +88,16 @@ def card_faults(document: Document, data: Mapping[str, Any], vocabulary: Vocabul
     def fault(path: KeyPath, message: str) -> Fault:
         return document.fault(path, f"{'.'.join(map(str, path))}: {message}")
 
-    for lab in data["laboratory_order"]["not_laboratory"]:
-        if lab not in vocabulary.labs:
-            yield fault(("laboratory_order", "not_laboratory"), f"{lab!r} is no lab")
+    named: Mapping[KeyPath, Iterable[str]] = {
+        ("laboratory_order", "not_laboratory"): data["laboratory_order"]["not_laboratory"],
+        ("laboratory_order", "reported_with"): chain(*data["laboratory_order"]["reported_with"].items()),
+        ("lab_names",): data["lab_names"],
+        **{("results_of_interest", agent): labs for agent, labs in data["results_of_interest"].items()},
+    }
+    for path, labs in named.items():
+        for lab in labs:
+            if lab not in vocabulary.labs:
+                yield fault(path, f"{lab!r} is no lab")
     for agent, classes in data["agents"].items():
         for word in classes:
             if word not in vocabulary.drug_classes:
