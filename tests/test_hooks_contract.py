@@ -325,6 +325,14 @@ def test_the_plural_of_one_vendor_is_an_object_or_an_array(reasons: Any) -> None
     assert verdicts(BASE["feedback"], "feedback.0.overrideReasons", reasons) == (True, True, True)
 
 
+def test_a_whole_number_is_one_however_it_is_written() -> None:
+    """Also one that there is no room for; what is done with it is for whoever uses it."""
+    for seconds in ("300", "300.0", "3e2"):
+        read = read_request("order-sign", changed(AUTHORISED, "fhirAuthorization.expires_in", Decimal(seconds)))
+        assert (type(read["fhirAuthorization"]["expires_in"]), read["fhirAuthorization"]["expires_in"]) == (int, 300)
+    read_request("order-sign", changed(AUTHORISED, "fhirAuthorization.expires_in", Decimal("1e999999999999999999")))
+
+
 # Any other change: the contract and the validators must still agree.
 
 ODD = (

@@ -31,6 +31,8 @@ HL7 CDS Hooks 2.0.1 on FHIR R4: point an EHR at `{ROOT}`. The same engine answer
   only programs on the same machine are answered, unless the installation verifies callers in another way.
 * **Refusals** are a FHIR `OperationOutcome` with an issue for each fault and its place as JSON Pointer in
   `diagnostics`. No refusal repeats a value. A refusal never means that there is nothing to say.
+* **Missing data** is not looked for elsewhere, unless the installation lists the FHIR server of the client. Then what
+  was not prefetched is asked for there.
 * **No card** is not "no risk": what was assessed, what was not supplied and what could not be read is in `extension`
   of every answer.
 * **Pages in a browser** may call from the origins that the installation lists: `OPTIONS` answers preflights without a
@@ -174,8 +176,9 @@ def responses() -> dict[str, dict[str, Any]]:
         response = found.setdefault(_response_name(kind.status), made)
         meaning = outcomes.MEANINGS.get(kind.slug, kind.meaning)
         response["description"] = " ".join(filter(None, [response["description"], meaning]))
-        sent = outcomes.outcome(Problem(kind, faults=_FAULTS.get(kind.slug, ())))
-        response["content"][JSON]["examples"][kind.slug] = {"summary": kind.title, "value": orjson.loads(sent.data)}
+        sent = orjson.loads(outcomes.outcome(Problem(kind, faults=_FAULTS.get(kind.slug, ()))).data)
+        shown = {"summary": sent["issue"][0]["details"]["text"], "value": sent}
+        response["content"][JSON]["examples"][kind.slug] = shown
     return found
 
 

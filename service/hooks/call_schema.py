@@ -80,7 +80,7 @@ class OrderSelectContext(OrderSignContext):
 
 
 class FhirAuthorization(Lenient):
-    """A token for the FHIR server of the client. It is never logged, and forgotten after the call."""
+    """A token for the FHIR server of the client. Used where the installation lists that server, and never kept."""
 
     access_token = text()
     token_type = word("Bearer")

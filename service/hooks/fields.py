@@ -20,6 +20,7 @@ _HOUR = r"(?:[01][0-9]|2[0-3])"
 TIMESTAMP = rf"^{_DAY}[Tt]{_HOUR}:[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?(?:[Zz]|[+-]{_HOUR}:[0-5][0-9])$"
 _ONE_DAY = timedelta(days=1)
 _ONE_MINUTE = timedelta(minutes=1)
+_MOST_DIGITS = 40
 _KEY_SHOWN = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
@@ -187,13 +188,15 @@ class Whole(Message):
 
 
 class WholeNumber(fields.Integer):
-    """A JSON number without fraction, however it is written; nothing is converted."""
+    """A JSON number without fraction, however it is written: to JSON Schema 3e2 is an integer."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
-        # The integer that it would be may have more digits than there is room for.
-        if type(value) is not int and not (type(value) is Decimal and value == value.to_integral_value()):
+        if type(value) is int:
+            return value
+        if type(value) is not Decimal or value != value.to_integral_value():
             raise ValidationError("Must be a whole number.")
-        return value
+        # There is not room for every integer that can be written with an exponent.
+        return int(value) if value.adjusted() < _MOST_DIGITS else value
 
 
 class Number(fields.Float):
