@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
+
+from marshmallow import validates_schema
 
 from service.fhir.chart import Status
-from service.hooks.fields import Closed, Named, Number, Truth, count, one, some, text, word
+from service.hooks.fields import Closed, Json, Named, Number, Truth, clash, count, one, some, text, word
+from service.hooks.wording import PARTS
 from service.knowledge.hooks_file import HOOKS
 
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _PREFETCH_KEY = r"^[A-Za-z0-9_\-]{1,64}$"
+
+
+class CardRule(Closed):
+    """A rule, as `GET /v1/rules/{id}` shows it."""
+
+    id = text()
+    version = count()
 
 
 class AssessmentKnowledge(Closed):
@@ -54,6 +64,7 @@ class AssessmentResult(Closed):
     lab = text()
     value = Number(required=True)
     unit = text(required=False)
+    comparator = word("<", "<=", ">", ">=", required=False, about="There where the value is a limit.")
     collectedOn = text(_DAY)
     reason = text()
 
@@ -69,8 +80,28 @@ class AssessmentHold(Closed):
     """Advice that was held back."""
 
     holdsBack = some(text(), required=True)
-    outcome = word("fires", "not_evaluated")
+    outcome = word("fires", "not_evaluated", about="`not_evaluated`: it could not be checked, so it holds.")
     reason = text()
+    rules = some(CardRule, required=True)
+    missing = some(text(), about="Places in a request to `POST /v1/evaluations` that are not known.")
+
+
+class AssessmentCut(Closed):
+    """What of a caution, or of a question for a test, had no room on its card; the rule has it in full."""
+
+    caution = text(required=False, about="The code of the caution.")
+    labQuestion = text(required=False, about="The test.")
+    leftOut = some(word(*dict.fromkeys((*PARTS, "question", "reason", "timing"))), required=True)
+
+    @validates_schema
+    def is_of_one(self, data: Json, **_: Any) -> None:
+        """It is one or the other."""
+        if ("caution" in data) == ("labQuestion" in data):
+            clash("Needs caution or labQuestion, and not both.")
+
+    def constraints(self) -> Json:
+        """The same in JSON Schema."""
+        return {"oneOf": [{"required": [member]} for member in ("caution", "labQuestion")]}
 
 
 class AssessmentRest(Closed):
@@ -102,4 +133,5 @@ class Assessment(Closed):
     notRecognised = count(about="Medicines and conditions that were not understood, or only in part.")
     notEvaluated = some(AssessmentGap)
     heldBack = some(AssessmentHold)
+    shortened = some(AssessmentCut)
     notOnACard = one(AssessmentRest)

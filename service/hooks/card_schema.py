@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import fields, validates_schema
 
-from service.hooks.assessment_schema import Assessment
+from service.hooks.assessment_schema import Assessment, CardRule
 from service.hooks.fields import (
     SEEN,
     Closed,
@@ -15,7 +15,6 @@ from service.hooks.fields import (
     Truth,
     Whole,
     clash,
-    count,
     one,
     some,
     text,
@@ -114,13 +113,6 @@ class CardLink(Closed):
     label = text()
     url = text(ABSOLUTE_URL)
     type = word("absolute")
-
-
-class CardRule(Closed):
-    """A rule that a card rests on, as `GET /v1/rules/{id}` shows it."""
-
-    id = text()
-    version = count()
 
 
 class Card(Closed):
