@@ -609,6 +609,9 @@ def test_contract_and_check_agree_on_whatever_leaves(answers: Mapping[tuple[str,
     fits = RESPONSES["order-sign"]
     assert fits(full)
     assert RESPONSE_SPECIFIED(full)
+    schemas = DOCUMENT["components"]["schemas"]
+    assert set(full["cards"][0]) == set(schemas["Card"]["properties"])
+    assert set(full["extension"][ASSESSMENT]) == set(schemas["Assessment"]["properties"])
     differ = [made for made in single_changes(full) if leaves(made, 3) != fits(made)]
     assert differ == []
 
@@ -634,7 +637,11 @@ def everything(answer: Json) -> Json:
         "deceased": True,
         "data": {"egfr": said["data"]["egfr"]},
         "notes": [{**said["notes"][0], "about": "egfr"}],
-        "shownOnly": [{"lab": "egfr", "value": 1, "unit": "x", "collectedOn": "2026-11-20", "reason": "y"}],
+        "shownOnly": [
+            {"lab": "egfr", "value": 1, "unit": "x", "comparator": "<", "collectedOn": "2026-11-20", "reason": "y"}
+        ],
+        "heldBack": [{**said["heldBack"][0], "missing": ["/labs/egfr"]}],
+        "shortened": [{"caution": "a", "leftOut": ["why"]}, {"labQuestion": "b", "leftOut": ["timing"]}],
         "notOnACard": {"cautions": ["a"], "labQuestions": ["b"], "forms": ["c"], "followUpQuestions": 0},
     }
     return {"cards": [card], "extension": {ASSESSMENT: said}}
@@ -731,6 +738,8 @@ def states_of(hook: str) -> Iterator[Json]:
 def test_feedback_examples_are_of_this_service(all_on: Flask) -> None:
     """The ids are those that the other examples show."""
     client = all_on.test_client()
+    shown = {card["uuid"] for card in EXAMPLES[SIGNED[0]]["answers"][SIGNED[1]]["value"]["cards"]}
+    assert {one["card"] for one in BASE["feedback"]["feedback"]} <= shown
     response = client.post(f"{path_of('order-sign')}/feedback", json=BASE["feedback"])
     assert json.loads(response.data) == EXAMPLES["feedback"]["answers"]["received"]["value"]
 
