@@ -327,6 +327,11 @@ def test_an_abnormal_result_is_said_with_the_order_it_matters_for(desk: Desk) ->
         response = desk.respond("order-sign", patient(92, name, **low), drafts=(0,), states=LISTS)
         assert response["cards"][0]["summary"].startswith("Low serum magnesium.")
         assert "Serum magnesium 1.5 mg/dL on 2026-11-10" in response["cards"][0]["detail"]
+    beside = _labs(**NORMAL, calcium_total="8.2 mg/dL", albumin="4.0 g/dL")
+    names = ("Magnesium citrate 200 mg", "hydrochlorothiazide 25 mg")
+    response = desk.respond("order-sign", patient(92, *names, **beside), drafts=(0,), states=LISTS)
+    assert response["cards"][0]["summary"].startswith("Magnesium and potassium can fall on hydrochlorothiazide")
+    assert "**Low calcium. Measure magnesium with it" in response["cards"][0]["detail"]
     high = _labs(**NORMAL, calcium_total="10.9 mg/dL", albumin="4.0 g/dL")
     response = desk.respond("order-sign", patient(92, "cholecalciferol 1000 unit", **high), drafts=(0,), states=LISTS)
     assert response["cards"][0]["summary"].startswith("Hypercalcaemia.")
@@ -344,6 +349,10 @@ def test_a_doubt_about_a_value_goes_with_what_rests_on_it(desk: Desk) -> None:
         card = desk.respond(hook, patient(92, "Amoxicillin 500 mg", **labs), drafts=drafts)["cards"][0]
         assert card["summary"].startswith("Severe hypomagnesaemia.")
         assert "Serum magnesium: unusual value; check the result and its unit." in card["detail"]
+    apart = _labs(egfr="92 mL/min/{1.73_m2}", creatinine="2.9 mg/dL")
+    card = desk.respond("order-sign", patient(92, "Magnesium oxide 400 mg", **apart), drafts=(0,))["cards"][0]
+    assert card["summary"].startswith("Severe kidney disease")
+    assert "Reported eGFR and the eGFR calculated from the creatinine sent disagree." in card["detail"]
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,11 @@ class _NoIntake(Strict):
     codes = Words(single=False, required=True)
 
 
+class _OfInterest(Strict):
+    first = Words(single=False, required=True)
+    beside = Words(single=False, required=True)
+
+
 class _Agents(Strict):
     magnesium = Words(single=False, empty=False, required=True)
     vitamin_d = Words(single=False, empty=False, required=True)
@@ -189,7 +194,7 @@ class Cards(Strict):
     unsigned_at_most = Key(*INDICATORS, required=True)
     quiet_at_most = Key(*INDICATORS, required=True)
     no_intake_needed = fields.Nested(_NoIntake, required=True)
-    results_of_interest = _map(Words(single=False))
+    results_of_interest = _map(fields.Nested(_OfInterest))
     mild = Words(single=False, required=True)
     longest_detail = Whole(required=True)
     most_limits = Whole(required=True)
