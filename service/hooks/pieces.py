@@ -42,8 +42,6 @@ class Piece:
     any_of_them: bool = False
     quiet: bool = False
     """Whether all of it depends on what nobody has listed as taken, or is only what every such order is told."""
-    cut_tests: list[tuple[str, Sequence[str]]] = field(default_factory=list)
-    """Tests, and which parts of their questions were left out."""
 
 
 def compose(scene: Scene) -> list[Piece]:
@@ -157,7 +155,7 @@ def _results(scene: Scene, touched: Sequence[Item]) -> list[Item]:
     return [
         one
         for one in scene.answer["cautions"]
-        if one["category"] == "lab_result"
+        if one["category"] in ("lab_result", "data_quality")
         and not scene.said(one)
         and (one["agent"] in ordered or labs & set(pointers_of(one)))
     ]
@@ -259,16 +257,11 @@ def _add_labs(scene: Scene, piece: Piece, questions: Sequence[Item]) -> None:
     words = scene.words["laboratory_order"]
     asked = {one["lab"] for one in questions}
     within = {lab: by for lab, by in words["reported_with"].items() if {lab, by} <= asked}
-    if piece.parts.cautions:
-        piece.parts.after += [scene.wording.detail("tests"), ""]
     for one in questions:
         if one["lab"] in within:
             continue
         together = [other for other in questions if within.get(other["lab"]) == one["lab"]]
-        line, cut = scene.wording.lab(one, together)
-        piece.parts.after.append(f"- {line}")
-        piece.cut_tests += [(one["lab"], cut)] if cut else []
-        piece.cut_tests += [(other["lab"], ("question", "reason", "timing")) for other in together]
+        piece.parts.tests.append(scene.wording.lab(one, together))
         if one["loinc"] is not None and scene.subject.patient is not None:
             label = scene.wording.label("lab", lab=one["display"])
             order = laboratory_order(words, one, scene.wording.label("lab_note", timing=one["timing"]), scene.subject)

@@ -70,6 +70,7 @@ DETAILS: Mapping[str, frozenset[str]] = {
     "dose": frozenset({"low", "high", "schedule"}),
     "no_dose": frozenset(),
     "lab": frozenset({"lab", "question", "reason", "timing"}),
+    "lab_short": frozenset({"lab", "timing"}),
     "form_refused": frozenset({"form", "text"}),
     "not_assessed": frozenset(),
     "not_supplied": frozenset({"list"}),
