@@ -327,6 +327,11 @@ def test_an_abnormal_result_is_said_with_the_order_it_matters_for(desk: Desk) ->
         response = desk.respond("order-sign", patient(92, name, **low), drafts=(0,), states=LISTS)
         assert response["cards"][0]["summary"].startswith("Low serum magnesium.")
         assert "Serum magnesium 1.5 mg/dL on 2026-11-10" in response["cards"][0]["detail"]
+    beside = _labs(**NORMAL, calcium_total="8.2 mg/dL", albumin="4.0 g/dL")
+    names = ("Magnesium citrate 200 mg", "hydrochlorothiazide 25 mg")
+    response = desk.respond("order-sign", patient(92, *names, **beside), drafts=(0,), states=LISTS)
+    assert response["cards"][0]["summary"].startswith("Magnesium and potassium can fall on hydrochlorothiazide")
+    assert "**Low calcium. Measure magnesium with it" in response["cards"][0]["detail"]
     high = _labs(**NORMAL, calcium_total="10.9 mg/dL", albumin="4.0 g/dL")
     response = desk.respond("order-sign", patient(92, "cholecalciferol 1000 unit", **high), drafts=(0,), states=LISTS)
     assert response["cards"][0]["summary"].startswith("Hypercalcaemia.")
@@ -344,6 +349,15 @@ def test_a_doubt_about_a_value_goes_with_what_rests_on_it(desk: Desk) -> None:
         card = desk.respond(hook, patient(92, "Amoxicillin 500 mg", **labs), drafts=drafts)["cards"][0]
         assert card["summary"].startswith("Severe hypomagnesaemia.")
         assert "Serum magnesium: unusual value; check the result and its unit." in card["detail"]
+    apart = _labs(egfr="92 mL/min/{1.73_m2}", creatinine="2.9 mg/dL")
+    card = desk.respond("order-sign", patient(92, "Magnesium oxide 400 mg", **apart), drafts=(0,))["cards"][0]
+    assert card["summary"].startswith("Severe kidney disease")
+    assert "Reported eGFR and the eGFR calculated from the creatinine sent disagree." in card["detail"]
+    wrong = _labs(**NORMAL, vitamin_d_125oh="40 pg/mL")
+    said = "The vitamin D test sent does not show stores"
+    for name, there in (("ergocalciferol 50,000 unit", True), ("Amoxicillin 500 mg", False)):
+        response = desk.respond("order-sign", patient(92, name, **wrong), drafts=(0,), states=LISTS)
+        assert (said in details(response)) is there
 
 
 @pytest.mark.parametrize(
@@ -510,6 +524,32 @@ def test_tests_that_come_together_are_ordered_once(desk: Desk) -> None:
     assert "2160-0" in codes
     assert "98979-8" not in codes
     assert all(one["note"][0]["text"].startswith("When: ") for one in ordered)
+
+
+def _cut_tests(response: Json) -> dict[str, list[str]]:
+    shortened = response["extension"][ASSESSMENT]["shortened"]
+    return {one["labQuestion"]: one["leftOut"] for one in shortened if "labQuestion" in one}
+
+
+def test_tests_on_a_long_card_are_shortened_from_the_last(desk: Desk) -> None:
+    """A short one says which test and when; what is missing is named, also of a test that comes with another."""
+    alone = desk.respond("order-sign", patient(None, "Magnesium oxide 400 mg"), drafts=(0,), states=LISTS)
+    assert _cut_tests(alone)["egfr"] == ["question", "reason", "timing"]
+    low = _labs(**NORMAL, magnesium="0.9 mg/dL")
+    body = patient(92, "Magnesium oxide 400 mg", "digoxin 0.125 mg", **low)
+    response = desk.respond("order-sign", body, drafts=(0,), states=LISTS)
+    asked = {one["lab"]: one for one in desk.answer(body)["lab_questions"]}
+    text = details(response)
+    on_cards = [lab for lab, one in asked.items() if f"- **{one['display']}.**" in text]
+    short = [lab for lab, left in _cut_tests(response).items() if "question" in left]
+    assert short
+    assert set(short) < set(on_cards)
+    for lab in on_cards:
+        assert (plain(asked[lab]["question"]) in text) != (lab in short)
+        said = re.search(rf"^- \*\*{asked[lab]['display']}\.\*\* (.*)\.$", text, re.MULTILINE)
+        if lab in short:
+            assert said is not None
+            assert asked[lab]["timing"].lower().startswith(said.group(1).lower())
 
 
 def test_only_checks_of_what_is_ordered_are_said_to_be_missing(desk: Desk) -> None:

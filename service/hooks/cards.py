@@ -268,7 +268,7 @@ class CardWriter:
             ],
             "shortened": [
                 *({"caution": one["code"], "leftOut": list(cut)} for written in details for one, cut in written.cut),
-                *({"labQuestion": lab, "leftOut": list(cut)} for piece in pieces for lab, cut in piece.cut_tests),
+                *({"labQuestion": lab, "leftOut": list(cut)} for one in details for lab, cut in one.cut_tests),
             ],
             "notOnACard": {
                 "cautions": [one["code"] for one in answer["cautions"] if not scene.said(one)],
@@ -299,7 +299,6 @@ def _merged(first: Piece, second: Piece) -> Piece:
         proposals=[*first.proposals, *second.proposals],
         any_of_them=True,
         quiet=first.quiet and second.quiet,
-        cut_tests=[*first.cut_tests, *second.cut_tests],
     )
 
 

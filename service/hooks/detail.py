@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.clinical.outcome import SEVERITIES
-from service.hooks.wording import PARTS, Wording, bullets
+from service.hooks.wording import PARTS, Test, Wording, bullets
 
 Item = Mapping[str, Any]
 _Lines = Mapping[str, Sequence[str]]
@@ -37,7 +37,8 @@ class Parts:
     doubts: dict[int, str] = field(default_factory=dict)
     """By the identity of a caution, which text says that it depends on what is not known to be taken."""
     after: list[str] = field(default_factory=list)
-    """Forms, refused forms, tests."""
+    """Forms, and refused forms."""
+    tests: list[Test] = field(default_factory=list)
     headed: bool = False
     """Whether the first caution needs a heading, because the summary of the card is not its own."""
 
@@ -49,16 +50,18 @@ class Parts:
             [*self.cautions, *(one for one in other.cautions if id(one) not in known)],
             self.doubts | other.doubts,
             [*self.after, *other.after],
+            [*self.tests, *other.tests],
             self.headed,
         )
 
 
 @dataclass(frozen=True)
 class Written:
-    """A detail, and which parts of which cautions were cut from it."""
+    """A detail, and what was cut from it: parts of cautions, and of questions for tests."""
 
     text: str
     cut: Sequence[tuple[Item, Sequence[str]]]
+    cut_tests: Sequence[tuple[str, Sequence[str]]]
 
 
 def write_detail(
@@ -74,23 +77,42 @@ def write_detail(
     ``elsewhere`` are the identities of cautions that an earlier card has; here they are only called by name.
     """
     lines = [wording.caution(one, drafted, parts.doubts.get(id(one))) for one in parts.cautions]
-    text, gone = "", [frozenset[str]()] * len(lines)
-    for steps in range(len(_CUTS) + 1):
+    named_only = [at > 0 and id(one) in elsewhere for at, one in enumerate(parts.cautions)]
+    text, gone, in_full = "", [frozenset[str]()] * len(lines), len(parts.tests)
+    # First what can be cut of cautions, then of tests, the last one first.
+    for step in range(len(_CUTS) + 1 + len(parts.tests)):
+        in_full = len(parts.tests) - max(step - len(_CUTS), 0)
         gone = [
-            _NAMED_ONLY if at and id(one) in elsewhere else _gone(one, at == 0, steps)
-            for at, one in enumerate(parts.cautions)
+            _NAMED_ONLY if named else _gone(one, at == 0, step)
+            for at, (one, named) in enumerate(zip(parts.cautions, named_only, strict=True))
         ]
-        text = "\n".join([*_body(wording, parts, lines, gone), *tail])
+        text = "\n".join([*_body(wording, parts, lines, gone), *_tests(wording, parts, in_full), *tail])
         if len(text) <= longest:
             break
-    cut = []
+    return Written(text, list(_cut(parts, lines, gone, elsewhere)), list(_cut_tests(parts, in_full)))
+
+
+def _cut(
+    parts: Parts, lines: Sequence[_Lines], gone: Sequence[frozenset[str]], elsewhere: Collection[int]
+) -> Iterator[tuple[Item, Sequence[str]]]:
     for one, said, without in zip(parts.cautions, lines, gone, strict=True):
-        if id(one) in elsewhere:
-            continue
         left = [part for part in PARTS if (part in without and said[part]) or f"more_{part}" in said]
+        if left and id(one) not in elsewhere:
+            yield one, left
+
+
+def _cut_tests(parts: Parts, in_full: int) -> Iterator[tuple[str, Sequence[str]]]:
+    for at, one in enumerate(parts.tests):
+        left = list(one.cut) if at < in_full else list(dict.fromkeys(("question", "reason", *one.cut)))
         if left:
-            cut.append((one, left))
-    return Written(text, cut)
+            yield one.lab, left
+        yield from ((lab, ("question", "reason", "timing")) for lab in one.together)
+
+
+def _tests(wording: Wording, parts: Parts, in_full: int) -> list[str]:
+    headed = bool(parts.tests) and bool(parts.cautions or parts.after)
+    shown = [one.text if at < in_full else one.short for at, one in enumerate(parts.tests)]
+    return [*(["", wording.detail("tests"), ""] if headed else []), *bullets(shown)]
 
 
 def _gone(caution: Item, first: bool, steps: int) -> frozenset[str]:

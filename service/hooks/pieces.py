@@ -42,8 +42,6 @@ class Piece:
     any_of_them: bool = False
     quiet: bool = False
     """Whether all of it depends on what nobody has listed as taken, or is only what every such order is told."""
-    cut_tests: list[tuple[str, Sequence[str]]] = field(default_factory=list)
-    """Tests, and which parts of their questions were left out."""
 
 
 def compose(scene: Scene) -> list[Piece]:
@@ -96,7 +94,7 @@ def _per_draft(scene: Scene) -> Iterator[Piece]:
         ]
         if all(scene.in_doubt(one) for one in found):
             continue
-        found = _ranked(scene, found)
+        found = [*_ranked(scene, found), *_doubted_values(scene, found)]
         piece = _of_cautions(scene, found)
         # A medicine that something else must not be taken with is not the one to go.
         against = [one for one in found if one["agent"] in order.contains and _forbids(scene, one)]
@@ -133,7 +131,8 @@ def _cautions(scene: Scene) -> list[Piece]:
     if scene.shown():
         # What every such order is told adds nothing to what forbids it, or cannot wait.
         found = [one for one in found if not scene.alone(one)]
-    found += [one for one in _results(scene, touched) if one not in found]
+    urgent = scene.answer["disposition"] == "urgent"
+    found += [one for one in _results(scene, touched) if one not in found and not (urgent and scene.beside(one))]
     found += [one for one in _doubted_values(scene, [*touched, *found]) if one not in found]
     refused = list(_refused(scene))
     if found:
@@ -150,14 +149,13 @@ def _cautions(scene: Scene) -> list[Piece]:
 
 def _results(scene: Scene, touched: Sequence[Item]) -> list[Item]:
     """What abnormal results say of what is ordered, or of what the cautions about the orders rest on."""
-    ordered = {agent for one in scene.considered for agent in one.contains}
-    of_interest = scene.words["results_of_interest"]
     labs = {pointer for one in touched for pointer in pointers_of(one) if pointer.startswith("/labs/")}
-    labs |= {f"/labs/{lab}" for agent in ordered for lab in of_interest.get(agent, ())}
+    labs |= scene.results_of_interest("first") | scene.results_of_interest("beside")
+    ordered = scene.ordered()
     return [
         one
         for one in scene.answer["cautions"]
-        if one["category"] == "lab_result"
+        if one["category"] in ("lab_result", "data_quality")
         and not scene.said(one)
         and (one["agent"] in ordered or labs & set(pointers_of(one)))
     ]
@@ -185,7 +183,7 @@ def _ranked(scene: Scene, found: Iterable[Item]) -> list[Item]:
         return (
             scene.in_doubt(one) or scene.alone(one),
             SEVERITIES.index(one["severity"]),
-            one["category"] == "data_quality",
+            one["category"] == "data_quality" or scene.beside(one),
             1 + ACTIONS.index(scene.asks(one)) if interaction else 0,
         )
 
@@ -241,7 +239,8 @@ def _labs(scene: Scene) -> list[Piece]:
 
 def _of_result(scene: Scene, question: Item) -> bool:
     """Whether the answer to it would change what is said of an abnormal result."""
-    codes = {code for one in scene.shown() if one["category"] == "lab_result" for code in one["codes"]}
+    leading = (one for one in scene.shown() if one["category"] == "lab_result" and not scene.beside(one))
+    codes = {code for one in leading for code in one["codes"]}
     return not codes.isdisjoint(question["would_change"])
 
 
@@ -258,16 +257,11 @@ def _add_labs(scene: Scene, piece: Piece, questions: Sequence[Item]) -> None:
     words = scene.words["laboratory_order"]
     asked = {one["lab"] for one in questions}
     within = {lab: by for lab, by in words["reported_with"].items() if {lab, by} <= asked}
-    if piece.parts.cautions:
-        piece.parts.after += [scene.wording.detail("tests"), ""]
     for one in questions:
         if one["lab"] in within:
             continue
         together = [other for other in questions if within.get(other["lab"]) == one["lab"]]
-        line, cut = scene.wording.lab(one, together)
-        piece.parts.after.append(f"- {line}")
-        piece.cut_tests += [(one["lab"], cut)] if cut else []
-        piece.cut_tests += [(other["lab"], ("question", "reason", "timing")) for other in together]
+        piece.parts.tests.append(scene.wording.lab(one, together))
         if one["loinc"] is not None and scene.subject.patient is not None:
             label = scene.wording.label("lab", lab=one["display"])
             order = laboratory_order(words, one, scene.wording.label("lab_note", timing=one["timing"]), scene.subject)

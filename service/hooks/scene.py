@@ -101,6 +101,24 @@ class Scene:
             and _medications(caution) <= {f"/medications/{place}" for place in places}
         )
 
+    def ordered(self) -> frozenset[str]:
+        """Whether magnesium, vitamin D or both are in the orders that are looked at."""
+        return frozenset(agent for one in self.considered for agent in one.contains)
+
+    def results_of_interest(self, place: str) -> frozenset[str]:
+        """Places of the results that matter for what is ordered: `first`, or `beside`."""
+        of_interest = self.words["results_of_interest"]
+        return frozenset(f"/labs/{lab}" for agent in self.ordered() for lab in of_interest[agent][place])
+
+    def beside(self, caution: Item) -> bool:
+        """Whether it speaks of a result that an order does not rest on, and that matters for it all the same."""
+        if not self.considered or caution["category"] != "lab_result" or self.touched(caution):
+            return False
+        rests_on = {
+            pointer for one in self.answer["cautions"] if self.touched(one) for pointer in pointers_of(one)
+        } | self.results_of_interest("first")
+        return rests_on.isdisjoint(pointers_of(caution))
+
     def asks(self, caution: Item) -> str:
         """What the row of an interaction asks for, the most of several."""
         said: list[str] = [rule.then["interaction"]["action"] for rule in self._rows(caution)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from service.hooks.escape import markdown, plain
@@ -14,6 +15,20 @@ PARTS = ("why", "action", "spacing", "limits")
 """The parts of a caution after what was seen, in the order in which they stand."""
 
 _SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z0-9])")
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test that is asked for, as one item of a list."""
+
+    lab: str
+    text: str
+    short: str
+    """Without the question and its reason."""
+    cut: Sequence[str]
+    """What is not in `text`."""
+    together: Sequence[str]
+    """Other tests that are reported with it."""
 
 
 class Wording:
@@ -122,21 +137,19 @@ class Wording:
         before, after = spacing["hours_before"], spacing["hours_after"]
         return self.detail("spacing", before=before, after=after, agent=AGENT_WORDS[agent])
 
-    def lab(self, question: Mapping[str, Any], together: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
-        """A question for a test as one item, with those that are reported with it; and what was cut from it."""
+    def lab(self, question: Mapping[str, Any], together: Sequence[Mapping[str, Any]]) -> Test:
+        """A question for a test, with those that are reported with it."""
         most: int = self._words["most_reasons"]
         reasons = _SENTENCE.split(question["reason"])
         timings = question["timing"].split("; ")
-        names = [question["display"], *(one["display"] for one in together)]
+        name = " / ".join([question["display"], *(one["display"] for one in together)])
         text = self.detail(
-            "lab",
-            lab=" / ".join(names),
-            question=question["question"],
-            reason=" ".join(reasons[:most]),
-            timing=timings[0],
+            "lab", lab=name, question=question["question"], reason=" ".join(reasons[:most]), timing=timings[0]
         )
-        cut = ["reason"] if len(reasons) > most else []
-        return text, [*cut, *(["timing"] if len(timings) > 1 else [])]
+        cut = [*(["reason"] if len(reasons) > most else []), *(["timing"] if len(timings) > 1 else [])]
+        others = [one["lab"] for one in together]
+        when = timings[0][:1].upper() + timings[0][1:]
+        return Test(question["lab"], text, self.detail("lab_short", lab=name, timing=when), cut, others)
 
     def dose(self, suggestion: Mapping[str, Any]) -> str | None:
         """The dose of a form as plain text, unless none is given."""

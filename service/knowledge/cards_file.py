@@ -70,6 +70,7 @@ DETAILS: Mapping[str, frozenset[str]] = {
     "dose": frozenset({"low", "high", "schedule"}),
     "no_dose": frozenset(),
     "lab": frozenset({"lab", "question", "reason", "timing"}),
+    "lab_short": frozenset({"lab", "timing"}),
     "form_refused": frozenset({"form", "text"}),
     "not_assessed": frozenset(),
     "not_supplied": frozenset({"list"}),
@@ -170,6 +171,11 @@ class _NoIntake(Strict):
     codes = Words(single=False, required=True)
 
 
+class _OfInterest(Strict):
+    first = Words(single=False, required=True)
+    beside = Words(single=False, required=True)
+
+
 class _Agents(Strict):
     magnesium = Words(single=False, empty=False, required=True)
     vitamin_d = Words(single=False, empty=False, required=True)
@@ -189,7 +195,7 @@ class Cards(Strict):
     unsigned_at_most = Key(*INDICATORS, required=True)
     quiet_at_most = Key(*INDICATORS, required=True)
     no_intake_needed = fields.Nested(_NoIntake, required=True)
-    results_of_interest = _map(Words(single=False))
+    results_of_interest = _map(fields.Nested(_OfInterest))
     mild = Words(single=False, required=True)
     longest_detail = Whole(required=True)
     most_limits = Whole(required=True)

@@ -92,7 +92,11 @@ def card_faults(document: Document, data: Mapping[str, Any], vocabulary: Vocabul
         ("laboratory_order", "not_laboratory"): data["laboratory_order"]["not_laboratory"],
         ("laboratory_order", "reported_with"): chain(*data["laboratory_order"]["reported_with"].items()),
         ("lab_names",): data["lab_names"],
-        **{("results_of_interest", agent): labs for agent, labs in data["results_of_interest"].items()},
+        **{
+            ("results_of_interest", agent, place): labs
+            for agent, places in data["results_of_interest"].items()
+            for place, labs in places.items()
+        },
     }
     for path, labs in named.items():
         for lab in labs:
