@@ -12,6 +12,7 @@ from service.fhir.wire import Json, kind, obj, objects, text
 
 _DEEPEST = 8
 _MERE_WARNINGS = frozenset({"warning", "information", "success"})
+_UNFILLED = re.compile(r"(?:\{|%7B){2}", re.IGNORECASE)
 _VERSION = re.compile(r"/_history/[^/]*$")
 _TAIL = re.compile(r"(?:^|/)([A-Z][A-Za-z]*)/([A-Za-z0-9\-.]{1,64})$")
 
@@ -58,6 +59,8 @@ def read_key(value: Any) -> Read:
         found.status = "failed"
     elif "next_page" in found.remarks:
         found.status = "incomplete"
+    elif not found.entries and "query_not_filled" in found.remarks:
+        found.status = "failed"
     elif not found.entries:
         found.status = "none_found"
     return found
@@ -73,6 +76,9 @@ def _gather(bundle: Json, found: Read, depth: int) -> list[Json]:
         return outcomes
     if any(text(one.get("relation")) == "next" for one in objects(bundle.get("link"))):
         found.remarks.append("next_page")
+    if any(_UNFILLED.search(text(one.get("url"))) for one in objects(bundle.get("link"))):
+        # Somebody sent the template as it is, and was told of nothing what it would have found.
+        found.remarks.append("query_not_filled")
     total = bundle.get("total")
     if not listed and isinstance(total, int) and not isinstance(total, bool) and total > 0:
         # Counted, and not sent.
