@@ -645,11 +645,9 @@ def test_alternatives_are_offered_beside_the_removal(desk: Desk) -> None:
 
 def test_forms_are_suggested_while_an_order_is_chosen(desk: Desk) -> None:
     """One suggestion for each; none recommended on weak evidence; not any more when it is signed."""
-    body = {**patient(92, "Magnesium citrate 200 mg"), "goals": ["muscle"], "supplements": {}}
+    body = {**patient(92, "Magnesium oxide 400 mg"), "goals": ["muscle"], "supplements": {}}
     answer = desk.answer(body)
-    ground = {"pointer": "/medications/0", "display": "x"}
-    for one in answer["form_suggestions"]:
-        one["grounds"][0]["triggered_by"] = [ground]
+    assert len(answer["form_suggestions"]) > 1
     chart = Chart(body, {}, (), (Draft("MedicationRequest/d0", 0, True, {}),))
 
     def forms(hook: str, profile: str) -> list[Json]:
@@ -801,7 +799,7 @@ def test_text_of_the_record_is_escaped(desk: Desk, hook: str, profile: str) -> N
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("<b>x</b> & \"y\" 'z'", "&lt;b&gt;x&lt;/b&gt; &amp; &quot;y&quot; &#39;z&#39;"),
+        ("<b>x</b> & \"y\" 'z'", "&lt;b&gt;x&lt;/b&gt; &amp; \"y\" 'z'"),
         ("`a` *b* _c_ |d| ~~e~~ $f$", r"\`a\` \*b\* \_c\_ \|d\| \~\~e\~\~ \$f\$"),
         ("![i](u) [x](y)", r"!\[i\](u) \[x\](y)"),
         ("# a", r"\# a"),

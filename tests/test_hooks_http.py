@@ -211,6 +211,29 @@ def test_only_what_is_selected_speaks_while_choosing(hooks_client: FlaskClient) 
     assert {one["state"] for one in answer["extension"][ASSESSMENT]["orders"]} == {"not_selected"}
 
 
+@pytest.mark.parametrize(
+    ("drafted", "offered"),
+    [
+        ("Magnesium oxide 400 mg tablet", ["glycinate", "lactate", "citrate"]),
+        ("Magnesium citrate 100 mg tablet", ["glycinate", "lactate"]),
+        ("Ciprofloxacin 500 mg tablet", []),
+    ],
+)
+def test_forms_are_offered_where_magnesium_is_being_ordered(
+    hooks_client: FlaskClient, drafted: str, offered: list[str]
+) -> None:
+    """While it is chosen, with a low level; not the one that is drafted already, nor when it is signed."""
+    low = {**ON_MAGNESIUM, "otc": bundle(), "magnesium": bundle(result("magnesium", 1.6))}
+    draft = order("d1", drafted, "draft")
+
+    def labels(hook: str) -> list[str]:
+        cards = ask(hooks_client, call(hook, low, [draft]))["cards"]
+        return [one["label"] for card in cards for one in card.get("suggestions", ()) if "order for" in one["label"]]
+
+    assert labels("order-select") == [f"Draft an order for Magnesium {form}" for form in offered]
+    assert labels("order-sign") == []
+
+
 def test_the_same_call_gives_the_same_bytes(hooks_client: FlaskClient) -> None:
     """Ids too, whoever the patient is: they name rules."""
     body = CALLS["order-sign, magnesium oxide in CKD 4"]

@@ -11,9 +11,7 @@ import unicodedata
 _DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 """Control and format characters (overrides of the writing direction, invisible ones), and what is no character."""
 
-_ESCAPES = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"} | {one: f"\\{one}" for one in "\\`*_[]|~$"}
-)
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {one: f"\\{one}" for one in "\\`*_[]|~$"})
 """What means something in HTML, or within a line of GitHub Markdown."""
 _LINE_START = re.compile(r"(?:[-+=]|#{1,6}|[0-9]+[.)])(?=[\s=\-]|$)")
 """What makes a list or a heading of a line that begins with it."""

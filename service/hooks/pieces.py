@@ -199,15 +199,21 @@ def _refused(scene: Scene) -> Iterator[Item]:
 
 
 def _forms(scene: Scene) -> list[Piece]:
-    found = [one for one in scene.answer["form_suggestions"] if scene.touched(one)]
-    if not found or any(scene.said(one) for one in found):
+    """Which forms to consider, where magnesium is being ordered."""
+    found = scene.answer["form_suggestions"]
+    if not any("magnesium" in one.agents for one in scene.considered) or any(scene.said(one) for one in found):
+        return []
+    drafted = {form for one in scene.considered for form in one.forms}
+    if not found:
         return []
     scene.say(found)
     piece = Piece("none", scene.wording.summary("forms"), marks_of(found), "forms", evidence=_evidence(found))
-    piece.parts.after = [line for one in found for line in scene.wording.form(one)]
+    piece.parts.after = scene.wording.forms(found)
     if scene.subject.patient is not None:
         sure = set(scene.words["recommend_when_certainty"])
         for at, one in enumerate(found):
+            if one["form"] in drafted:
+                continue
             label = scene.wording.label("form", form=one["display"])
             creation = {"type": "create", "description": label, "resource": _medication(scene, one)}
             graded = {source["certainty"] for source in _evidence([one])}

@@ -160,14 +160,25 @@ class Wording:
         values = {"low": str(span["low"]), "high": str(span["high"]), "schedule": plain(dose["schedule"])}
         return _filled(self._words["details"]["dose"], values)
 
-    def form(self, suggestion: Mapping[str, Any]) -> list[str]:
-        """A form with its reasons and dose as items."""
+    def forms(self, suggestions: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Forms as items, and once what limits all of them."""
+        shared = [
+            one
+            for one in suggestions[0]["limitations"]
+            if all(one in other["limitations"] for other in suggestions) and len(suggestions) > 1
+        ]
+        lines = [line for one in suggestions for line in self._form(one, shared)]
+        return [*lines, *(bullets([self.detail("limits", text=" ".join(shared))]) if shared else [])]
+
+    def _form(self, suggestion: Mapping[str, Any], shared: Sequence[str]) -> list[str]:
+        """A form with its reasons, dose and own limits as items."""
         dose = self.dose(suggestion)
         text = " ".join(suggestion["rationale"])
+        own = [one for one in suggestion["limitations"] if one not in shared]
         return [
             "- " + self.detail("form", form=suggestion["display"], standing=suggestion["standing"], text=text),
             "  - " + (markdown(dose) if dose is not None else self.detail("no_dose")),
-            *bullets([self.detail("limits", text=" ".join(suggestion["limitations"]))], "  "),
+            *(bullets([self.detail("limits", text=" ".join(own))], "  ") if own else []),
         ]
 
 
