@@ -480,6 +480,20 @@ def test_many_drafts_say_each_caution_once(desk: Desk) -> None:
     assert [label.split(".")[0] for label in labels] == [f"Remove the draft order for {form}" for form in forms]
 
 
+def test_what_an_earlier_card_says_in_full_is_only_called_by_name(desk: Desk) -> None:
+    """On a later card only what leads it is said again."""
+    body = patient(22, "Magnesium oxide 400 mg", "Milk of Magnesia", conditions=[{"key": "myasthenia_gravis"}])
+    first, second = desk.respond("order-sign", body, drafts=(0, 1), states=LISTS)["cards"][:2]
+    said = {one["code"]: one for one in desk.answer(body)["cautions"]}
+    leads, follows = said["magnesium-neuromuscular-junction-disease"], said["magnesium-severe-kidney-disease"]
+    for card in (first, second):
+        assert card["summary"].startswith(leads["summary"])
+        assert leads["action"] in card["detail"]
+        assert follows["summary"] in card["detail"]
+    assert follows["action"] in first["detail"]
+    assert follows["action"] not in second["detail"]
+
+
 def test_results_are_shown_as_people_write_them(desk: Desk) -> None:
     """Four digits, cut off and not rounded, so that no threshold is crossed; what was calculated says so."""
     labs = {"labs": {"creatinine": {"value": 2.669139258290069, "unit": "mg/dL", "collected_on": "2026-11-10"}}}
@@ -535,6 +549,9 @@ def test_tests_on_a_long_card_are_shortened_from_the_last(desk: Desk) -> None:
     """A short one says which test and when; what is missing is named, also of a test that comes with another."""
     alone = desk.respond("order-sign", patient(None, "Magnesium oxide 400 mg"), drafts=(0,), states=LISTS)
     assert _cut_tests(alone)["egfr"] == ["question", "reason", "timing"]
+    # Of several times that rules ask for, the first is shown.
+    watched = desk.respond("order-sign", patient(22, "Magnesium oxide 400 mg"), drafts=(0,), states=LISTS)
+    assert "timing" in _cut_tests(watched)["magnesium"]
     low = _labs(**NORMAL, magnesium="0.9 mg/dL")
     body = patient(92, "Magnesium oxide 400 mg", "digoxin 0.125 mg", **low)
     response = desk.respond("order-sign", body, drafts=(0,), states=LISTS)
