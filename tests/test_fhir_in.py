@@ -16,7 +16,7 @@ from service.assessment import Assessor
 from service.assessment.picture import ICD10CM, SNOMED
 from service.fhir import Chart, ChartReader, limits
 from service.knowledge import KnowledgeError, Rulebook, load_rulebook
-from service.knowledge.fhir_file import spelled
+from service.knowledge.fhir_map import spelled
 from service.settings import Settings
 from service.terminology.recognise import RXNORM
 

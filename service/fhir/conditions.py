@@ -10,7 +10,7 @@ from service.fhir.chart import Ledger
 from service.fhir.limits import LONGEST_CODE, LONGEST_SYSTEM, MOST_CONDITIONS, URI
 from service.fhir.subject import Subject
 from service.fhir.wire import Json, codings, first_code, kind, not_understood
-from service.knowledge.fhir_file import FhirMap
+from service.knowledge.fhir_map import FhirMap
 from service.knowledge.vocabulary import Vocabulary
 
 

@@ -12,7 +12,7 @@ from service.fhir.product import Product, ProductReader
 from service.fhir.subject import Subject
 from service.fhir.times import moment
 from service.fhir.wire import Json, codings, kind, not_understood, obj, objects, text
-from service.knowledge.fhir_file import FhirMap
+from service.knowledge.fhir_map import FhirMap
 from service.knowledge.vocabulary import Vocabulary
 from service.terminology import Recogniser
 from service.terminology.routes import Routes

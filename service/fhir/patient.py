@@ -11,7 +11,7 @@ from service.fhir.limits import OLDEST_YEARS
 from service.fhir.subject import Subject
 from service.fhir.times import full_years, moment
 from service.fhir.wire import Json, kind, not_understood, text
-from service.knowledge.fhir_file import FhirMap
+from service.knowledge.fhir_map import FhirMap
 
 
 def read_patient(

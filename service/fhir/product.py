@@ -9,7 +9,7 @@ from typing import Any
 from service.fhir.bundle import Index
 from service.fhir.limits import LONGEST_CODE, LONGEST_NAME, LONGEST_SYSTEM, URI
 from service.fhir.wire import Json, codings, kind, not_understood, obj, objects, text
-from service.knowledge.fhir_file import FhirMap
+from service.knowledge.fhir_map import FhirMap
 from service.terminology import Recogniser
 
 

@@ -13,7 +13,7 @@ from service.fhir.chart import Ledger
 from service.fhir.subject import Subject
 from service.fhir.times import Moment, effective, moment, on_or_before
 from service.fhir.wire import Json, codings, kind, not_understood, number, obj, objects, text
-from service.knowledge.fhir_file import FhirMap, ResultCode, ResultUnit
+from service.knowledge.fhir_map import FhirMap, ResultCode, ResultUnit
 from service.knowledge.vocabulary import Lab
 
 _VALUES = (

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from service.knowledge.errors import Fault
-from service.knowledge.fhir_file import FhirMap
+from service.knowledge.fhir_map import FhirMap
 from service.knowledge.vocabulary import Vocabulary
 from service.knowledge.yaml_file import Document, KeyPath
 

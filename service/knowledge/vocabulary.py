@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from service.knowledge.fhir_file import FhirMap
+from service.knowledge.fhir_map import FhirMap
 
 CERTAINTIES = ("high", "moderate", "low", "very_low", "not_graded")
 COST_TIERS = ("low", "medium", "high")
