@@ -107,7 +107,7 @@ def references(node: Any) -> Iterator[str]:
 OF_CLIENTS = {
     "PatientViewRequest", "OrderSelectRequest", "OrderSignRequest", "PatientViewContext", "OrderSelectContext",
     "OrderSignContext", "FhirAuthorization", "FhirResource", "FhirBundle", "FeedbackRequest", "CardFeedback",
-    "AcceptedSuggestion", "OverrideReason", "ChosenReason",
+    "DraftEntry", "AcceptedSuggestion", "OverrideReason", "ChosenReason",
 }  # fmt: skip
 """What EHRs send by CDS Hooks may have members that are not known."""
 

@@ -204,11 +204,44 @@ def test_signing_ciprofloxacin_on_magnesium_gives_the_hours(hooks_client: FlaskC
 
 
 def test_only_what_is_selected_speaks_while_choosing(hooks_client: FlaskClient) -> None:
-    """The other draft is known and brings no card of its own."""
+    """The other drafts are known and bring no card of their own; a selection that is no draft is mentioned."""
     body = call("order-select", {"patient": person()}, [CIPROFLOXACIN, OXIDE], selections=["MedicationRequest/none"])
     answer = ask(hooks_client, body)
     assert answer["cards"] == []
-    assert {one["state"] for one in answer["extension"][ASSESSMENT]["orders"]} == {"not_selected"}
+    said = answer["extension"][ASSESSMENT]
+    assert said["statement"] == "No draft order is selected, so none was assessed by itself."
+    assert {one["state"] for one in said["orders"]} == {"not_selected"}
+    assert "selection_without_draft" in {one["reason"] for one in said["notes"]}
+    known = ask(hooks_client, CALLS["order-select, one of two"])["extension"][ASSESSMENT]
+    assert "selection_without_draft" not in {one["reason"] for one in known.get("notes", ())}
+
+
+@pytest.mark.parametrize(
+    ("place", "many"),
+    [
+        ("/context/selections", {"selections": ["MedicationRequest/d1"] * 1001}),
+        ("/context/draftOrders/entry", {"draftOrders": bundle(*[OXIDE] * 1001)}),
+    ],
+)
+def test_more_than_is_read_is_refused(hooks_client: FlaskClient, place: str, many: Json) -> None:
+    """And is not looked at one by one; a thousand are read."""
+    body = call("order-select", None, [OXIDE])
+    body["context"] |= many
+    response = hooks_client.post("/cds-services/mgvd-order-select", json=body)
+    assert response.status_code == 400
+    assert [one["diagnostics"] for one in response.get_json()["issue"]] == [f"{place}: Must have at most 1000 items."]
+    (name,) = many
+    short = many[name][1:] if name == "selections" else bundle(*[OXIDE] * 1000)
+    ask(hooks_client, {**body, "context": {**body["context"], name: short}})
+
+
+def test_more_prefetch_keys_than_are_read_are_refused(hooks_client: FlaskClient) -> None:
+    """A hundred are read."""
+    body = call("order-sign", {f"k{number}": None for number in range(101)}, [OXIDE])
+    response = hooks_client.post("/cds-services/mgvd-order-sign", json=body)
+    assert [one["diagnostics"] for one in response.get_json()["issue"]] == ["/prefetch: Must have at most 100 members."]
+    del body["prefetch"]["k0"]
+    ask(hooks_client, body)
 
 
 @pytest.mark.parametrize(

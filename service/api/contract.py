@@ -18,7 +18,7 @@ from service.api import hook_operations, operations
 from service.api.answers import evaluation_answer
 from service.api.schemas import evaluation_request
 from service.api.strict import Items, StrictField, StrictSchema
-from service.hooks.fields import Message, Named, OneOrMany
+from service.hooks.fields import Message, Named, OneOrMany, UpTo, UpToKeys
 from service.knowledge import Rulebook
 from service.knowledge.hooks_file import load_hooks
 
@@ -116,7 +116,7 @@ def _specification() -> Any:
                 parent: Any = super()
                 item = parent.resolve_nested_schema(field.inner)
                 return {"anyOf": [item, {"type": "array", "items": item}]}
-            return field.limits() if isinstance(field, Items | Named) else {}
+            return field.limits() if isinstance(field, Items | Named | UpTo | UpToKeys) else {}
 
         def init_attribute_functions(self) -> None:
             parent: Any = super()

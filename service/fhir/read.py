@@ -192,6 +192,7 @@ class _Reading:
         """The drafts, and those that are medications; their index counts from the first of them."""
         for remark in dict.fromkeys(self._drafts.remarks):
             self._ledger.remark(DRAFTS, remark)
+        self._missing_selections()
         drafts: list[Draft] = []
         ordered: list[dict[str, Any]] = []
         others: list[Entry] = []
@@ -224,13 +225,19 @@ class _Reading:
         return drafts, ordered
 
     def _selected(self, entry: Entry) -> bool:
-        if self._selections is None:
-            return True
-        own = text(entry.resource.get("id"))
-        names = {entry.full_url} if entry.full_url else set()
-        if own:
-            names |= {own, f"{kind(entry.resource)}/{own}"}
-        return not names.isdisjoint(self._selections)
+        return self._selections is None or not _names(entry).isdisjoint(self._selections)
+
+    def _missing_selections(self) -> None:
+        found = set[str]().union(*(_names(one) for one in self._drafts.entries))
+        for _ in (self._selections or set()) - found:
+            self._ledger.remark(DRAFTS, "selection_without_draft")
+
+
+def _names(entry: Entry) -> set[str]:
+    """By what a selection may name a draft."""
+    own = text(entry.resource.get("id"))
+    names = {own, f"{kind(entry.resource)}/{own}"} if own else set()
+    return names | {entry.full_url} if entry.full_url else names
 
 
 def _is_support(entry: Entry) -> bool:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from marshmallow import fields, validate, validates_schema
+from marshmallow import fields, validates_schema
 
 from service.hooks.fields import (
     Json,
     Lenient,
     OneOrMany,
+    UpTo,
+    UpToKeys,
     Whole,
     WholeNumber,
     clash,
@@ -33,6 +35,8 @@ RESOURCE_TYPE = r"^[A-Z][A-Za-z]+$"
 SELECTION = r"^[A-Za-z]+/[A-Za-z0-9.\-]{1,255}$"
 USER_ID = r"^(?:Practitioner|PractitionerRole|Patient|RelatedPerson)/[!-~]+$"
 MOST_OPINIONS = 1000
+MOST_DRAFTS = 1000
+MOST_KEYS = 100
 
 
 class FhirResource(Whole):
@@ -41,10 +45,17 @@ class FhirResource(Whole):
     resourceType = text(RESOURCE_TYPE)
 
 
+class DraftEntry(Whole):
+    """An entry of a Bundle of drafts."""
+
+    resource = one(FhirResource, required=False)
+
+
 class FhirBundle(Whole):
-    """A FHIR R4 Bundle. What is in it is read leniently; what cannot be used is said in the answer."""
+    """A FHIR R4 Bundle of drafts. What is in them is read leniently; what cannot be used is said in the answer."""
 
     resourceType = word("Bundle")
+    entry = UpTo(MOST_DRAFTS, DraftEntry)
 
 
 class Context(Lenient):
@@ -70,7 +81,8 @@ class OrderSignContext(Context):
 class OrderSelectContext(OrderSignContext):
     """All drafts, and which of them are being selected, for whom and by whom."""
 
-    selections = fields.List(
+    selections = UpTo(
+        MOST_DRAFTS,
         text(SELECTION),
         required=True,
         metadata={
@@ -100,9 +112,9 @@ class HookRequest(Lenient):
     context = one(Context)
     fhirServer = text(ABSOLUTE_URL, required=False, about="The base address of the FHIR server of the client.")
     fhirAuthorization = one(FhirAuthorization, required=False)
-    prefetch = fields.Dict(
-        keys=fields.String(),
-        values=fields.Nested(FhirResource, allow_none=True),
+    prefetch = UpToKeys(
+        MOST_KEYS,
+        fields.Nested(FhirResource, allow_none=True),
         metadata={
             "description": (
                 "By the keys of the discovery document. Four states are kept apart: a key that is left out or null was "
@@ -216,4 +228,4 @@ class CardFeedback(Lenient):
 class FeedbackRequest(Lenient):
     """What became of cards, of one or of several calls."""
 
-    feedback = fields.List(fields.Nested(CardFeedback), required=True, validate=validate.Length(max=MOST_OPINIONS))
+    feedback = UpTo(MOST_OPINIONS, CardFeedback, required=True)

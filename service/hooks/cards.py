@@ -235,8 +235,8 @@ class CardWriter:
         knowledge = answer["knowledge"]
         out_of_scope = answer["disposition"] == "out_of_scope"
         said = "out_of_scope" if out_of_scope else "with_cards" if pieces else "assessed"
-        if scene.hook != "patient-view" and not scene.considered:
-            said = "no_orders"
+        if scene.hook != "patient-view" and not scene.considered and not pieces:
+            said = "none_selected" if chart.drafts else "no_orders"
         if scene.hook == "patient-view" and chart.deceased:
             said = "deceased"
         return {

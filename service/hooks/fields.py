@@ -217,6 +217,41 @@ class Truth(fields.Boolean):
         return value
 
 
+class UpTo(fields.List[Any]):
+    """An array; one that is longer than `most` is refused before anything in it is looked at."""
+
+    def __init__(self, most: int, inner: fields.Field[Any] | type[Schema], **options: Any) -> None:
+        super().__init__(inner if isinstance(inner, fields.Field) else fields.Nested(inner), **options)
+        self.most = most
+
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> list[Any]:
+        if isinstance(value, list) and len(value) > self.most:
+            raise ValidationError(f"Must have at most {self.most} items.")
+        return super()._deserialize(value, *rest, **options)
+
+    def limits(self) -> Json:
+        """What JSON Schema says of the array besides its items."""
+        return {"maxItems": self.most}
+
+
+class UpToKeys(fields.Dict):
+    """An object; one with more than `most` members is refused before anything in it is looked at."""
+
+    def __init__(self, most: int, values: fields.Field[Any], **options: Any) -> None:
+        super().__init__(keys=fields.String(), values=values, **options)
+        self.most = most
+
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> Json:
+        if isinstance(value, dict) and len(value) > self.most:
+            raise ValidationError(f"Must have at most {self.most} members.")
+        parent: Any = super()  # marshmallow gives this one no types
+        return dict(parent._deserialize(value, *rest, **options))
+
+    def limits(self) -> Json:
+        """What JSON Schema says of the object besides its values."""
+        return {"maxProperties": self.most}
+
+
 def _not_empty(value: Json) -> None:
     # A validator for lengths would be described as one for strings.
     if not value:

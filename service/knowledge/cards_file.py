@@ -90,7 +90,7 @@ DETAILS: Mapping[str, frozenset[str]] = {
 }
 STATE_TEXTS: Mapping[str, frozenset[str]] = dict.fromkeys(STATES, frozenset({"what", "used", "left_out"}))
 STATEMENTS: Mapping[str, frozenset[str]] = dict.fromkeys(
-    ("assessed", "with_cards", "out_of_scope", "no_orders", "deceased"), frozenset()
+    ("assessed", "with_cards", "out_of_scope", "no_orders", "none_selected", "deceased"), frozenset()
 )
 ORDERS: Mapping[str, frozenset[str]] = dict.fromkeys(
     ("assessed", "in_part", "not_recognised", "not_selected", "not_read", "draftOrders", "other"), frozenset()
