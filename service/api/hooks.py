@@ -18,6 +18,7 @@ from service.api.outcomes import DEEPEST_CALL, LARGEST_CALL, MEDIA_TYPE
 from service.api.problems import Fault, Problem
 from service.api.schemas import RequestReader
 from service.api.transport import Resource, fhir_body
+from service.api.turn import TURN
 from service.api.views import evaluated
 from service.assessment import Assessor
 from service.fhir import Chart, ChartReader
@@ -93,14 +94,15 @@ class HookViews:
         servers = caller.fhir_servers if caller is not None else ()
         fetched = complete(self._hooks, service, said, servers, lambda body: decode(body, DEEPEST_CALL))
         logs.note(fetched=fetched.refused or dict(fetched.outcomes) if servers else None)
-        chart = self._chart(said["context"], fetched.prefetch, said.get("fhirServer"), today)
-        _hold_to_what_is_required(service, chart)
-        answer = evaluated(self._assessor, self._body(chart, today))
-        writer = self._writers[caller.profile if caller is not None else self._here.profile]
-        try:
-            response = writer.response(Call(service, said["context"]), answer, chart)
-        except InvalidResponse as error:
-            raise problems.unexpected(error) from None
+        with TURN:
+            chart = self._chart(said["context"], fetched.prefetch, said.get("fhirServer"), today)
+            _hold_to_what_is_required(service, chart)
+            answer = evaluated(self._assessor, self._body(chart, today))
+            writer = self._writers[caller.profile if caller is not None else self._here.profile]
+            try:
+                response = writer.response(Call(service, said["context"]), answer, chart)
+            except InvalidResponse as error:
+                raise problems.unexpected(error) from None
         logs.note(rules=self._rules_of(response))
         return _json(response)
 

@@ -16,6 +16,7 @@ from service.api.decode import decode
 from service.api.problems import KINDS, Problem
 from service.api.schemas import LONGEST_QUERY, QUERY, QUERY_PATTERN, SHORTEST_QUERY, RequestReader
 from service.api.transport import JSON, Resource, json_body
+from service.api.turn import TURN
 from service.assessment import Assessor, IncompleteEvaluation
 from service.knowledge import Rulebook
 from service.knowledge.describe import (
@@ -56,8 +57,10 @@ class Views:
 
     def create_evaluation(self) -> Response:
         """POST /v1/evaluations."""
-        body = self.reader.read(decode(json_body()), self.clock())
-        answer = orjson.dumps(evaluated(self.assessor, body))
+        sent = decode(json_body())
+        with TURN:
+            body = self.reader.read(sent, self.clock())
+            answer = orjson.dumps(evaluated(self.assessor, body))
         return Response(answer, content_type=JSON, headers={"Cache-Control": "no-store"})
 
     def get_knowledge(self) -> Response:
