@@ -307,7 +307,7 @@ def test_what_is_missing_is_asked_for_with_the_queries_of_discovery(ask: Ask, eh
         }
 
 
-def test_the_budget_is_what_the_checklist_says() -> None:
+def test_the_budget_of_a_call() -> None:
     assert (USUAL.milliseconds, USUAL.requests) == (1500, 12)
 
 
