@@ -627,9 +627,9 @@ def test_a_draft_without_an_id_cannot_be_removed(desk: Desk) -> None:
     assert all(one["type"] == "create" for one in actions(response))
 
 
-def _with_alternative(desk: Desk, profile: str, hook: str = "order-sign") -> Json:
+def _with_alternative(desk: Desk, profile: str, hook: str = "order-sign", body: Json | None = None) -> Json:
     """A draft that is contraindicated, beside forms that are not: answers of that shape are rare, so one is made."""
-    body = patient(22, "Magnesium oxide 400 mg")
+    body = body or patient(22, "Magnesium oxide 400 mg")
     answer = desk.answer(body)
     healthy = desk.answer({**patient(92, "Magnesium oxide 400 mg"), "goals": ["muscle"], "supplements": {}})
     assert len(healthy["form_suggestions"]) > 2
@@ -639,6 +639,14 @@ def _with_alternative(desk: Desk, profile: str, hook: str = "order-sign") -> Jso
     response = desk.writer(profile).response(call, answer, chart)
     RESPONSE.validate(json.loads(json.dumps(response)))
     return response
+
+
+def test_no_form_is_an_alternative_to_what_no_form_may_be_taken_with(desk: Desk) -> None:
+    """Whatever the forms of the answer are: the caution is of all of them."""
+    body = patient(92, "Magnesium oxide 400 mg", "raltegravir 400 mg")
+    response = _with_alternative(desk, "generic", body=body)
+    assert "raltegravir" in response["cards"][0]["summary"]
+    assert [one["type"] for one in actions({"cards": response["cards"][:1]})] == ["delete"]
 
 
 def test_alternatives_are_offered_beside_the_removal(desk: Desk) -> None:

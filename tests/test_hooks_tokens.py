@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -49,7 +48,7 @@ from tests.hook_calls import (
     listening,
     order,
 )
-from tests.test_replay import RedisServer, free_port
+from tests.test_replay import free_port, real_redis
 
 PUBLIC = "https://cds.example.com"
 EHR = "https://ehr.example.org/"
@@ -440,17 +439,13 @@ def test_without_a_memory_nobody_is_let_in(client: FlaskClient, folder: Path, li
     assert send(client, f"Bearer {GOOD.spelt()}").status_code == 200
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 def test_machines_that_share_a_redis_share_what_was_used(folder: Path) -> None:
     """Each token once; and when Redis is gone, nobody."""
-    server = RedisServer()
-    try:
+    with real_redis() as server:
         machines = [site(folder, server.url).test_client() for _ in range(2)]
         for first, second in (machines, machines[::-1]):
             bearer = f"Bearer {GOOD.spelt()}"
             assert [send(one, bearer).status_code for one in (first, second, first)] == [200, 401, 401]
-    finally:
-        server.stop()
     assert send(machines[0], f"Bearer {GOOD.spelt()}").status_code == 503
 
 

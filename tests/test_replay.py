@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -58,14 +58,23 @@ class RedisServer:
         self.process.communicate()
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """`.ci/run` installs it. Where it is missing only its own tests are left out, and they say so."""
+@contextmanager
+def real_redis() -> Iterator[RedisServer]:
+    """`.ci/run` installs it. Where it is missing only the tests with it are left out, and they say so."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed: the replay memory for several machines is not tested")
     server = RedisServer()
-    yield server
-    server.stop()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A Redis of one test."""
+    with real_redis() as server:
+        yield server
 
 
 @pytest.fixture(params=["file", "redis"])

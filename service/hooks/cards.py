@@ -65,9 +65,6 @@ class CardWriter:
         self._wording = Wording(hooks)
         self._reporter = Reporter(hooks, self._wording, rulebook.vocabulary)
         self._agents = Agents(rulebook, recogniser, hooks.cards["agents"])
-        for lab in hooks.cards["laboratory_order"]["not_laboratory"]:
-            if lab not in rulebook.vocabulary.labs:
-                raise ValueError(f"no such lab: {lab}")
 
     def response(self, call: Call, answer: Mapping[str, Any], chart: Chart) -> dict[str, Any]:
         """The body of the response, checked. Raises InvalidResponse."""

@@ -101,10 +101,10 @@ def _per_draft(scene: Scene) -> Iterator[Piece]:
         if order.removable and against:
             label = scene.wording.label("remove", drug=order.name, summary=against[0]["summary"])
             removal = {"type": "delete", "description": label, "resourceId": order.draft.resource_id}
-            piece.proposals = [
-                Proposal(label, [removal], marks_of(found)),
-                *_alternatives(scene, order, removal),
-            ]
+            piece.proposals = [Proposal(label, [removal], marks_of(found))]
+            # What no form may be taken with, no other form mends.
+            if not any(scene.of_all_forms(one) for one in against):
+                piece.proposals += _alternatives(scene, order, removal)
         yield piece
 
 

@@ -124,6 +124,10 @@ class Scene:
         said: list[str] = [rule.then["interaction"]["action"] for rule in self._rows(caution)]
         return min(said, key=ACTIONS.index)
 
+    def of_all_forms(self, caution: Item) -> bool:
+        """Whether it is an interaction of every form of magnesium."""
+        return any(rule.then["interaction"]["salts"] == "all" for rule in self._rows(caution))
+
     def _rows(self, caution: Item) -> Iterator[Rule]:
         rules = (self.rulebook.rules[one.id] for one in marks_of([caution]))
         return (one for one in rules if one.kind == "interaction")
